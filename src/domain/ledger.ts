@@ -1,0 +1,65 @@
+/**
+ * What an account's ledger keeps balances of. `wallet` is prepaid credit the customer may spend; `receivable` goes
+ * below zero by what the customer owes; `revenue` and `tax` are what was invoiced; `provider_clearing` goes below zero
+ * by what the card processor collected for us; `granted_credit` below zero by what we gave away.
+ */
+export type LedgerAccountKind = 'wallet' | 'receivable' | 'revenue' | 'provider_clearing' | 'granted_credit' | 'tax';
+
+/** One leg of a movement. Positive credits the ledger account (its balance grows), negative debits it. */
+export interface Posting {
+  readonly account: LedgerAccountKind;
+  readonly amountMinor: bigint;
+}
+
+/** Throws an `Error`, as a broken invariant must not be booked, unless there are two postings or more that sum to zero. */
+export function assertBalanced(postings: readonly Posting[], currency: string): void {
+  const listed = () => postings.map(({ account, amountMinor }) => `${account} ${amountMinor}`).join(', ');
+  if (postings.length < 2) throw new Error(`A ledger movement in ${currency} needs two postings, found [${listed()}]`);
+  if (postings.some(({ amountMinor }) => amountMinor === 0n)) {
+    throw new Error(`A ledger movement in ${currency} has a posting of zero: [${listed()}]`);
+  }
+  const sum = postings.reduce((total, { amountMinor }) => total + amountMinor, 0n);
+  if (sum !== 0n) throw new Error(`A ledger movement in ${currency} sums to ${sum}, expected 0: [${listed()}]`);
+}
+
+/** Moves a positive amount; any other is a caller that forgot to ask whether there is something to move. */
+function move({ from, to, amountMinor }: { from: LedgerAccountKind; to: LedgerAccountKind; amountMinor: bigint }) {
+  if (amountMinor <= 0n)
+    throw new Error(`A movement from ${from} to ${to} needs a positive amount, found ${amountMinor}`);
+  const postings: Posting[] = [
+    { account: to, amountMinor },
+    { account: from, amountMinor: -amountMinor },
+  ];
+  return postings;
+}
+
+interface InvoiceAmounts {
+  totalMinor: bigint;
+  taxMinor: bigint;
+}
+
+/** `sign` 1n books the invoice, -1n takes it back. */
+function invoicePostings({ totalMinor, taxMinor }: InvoiceAmounts, sign: 1n | -1n): Posting[] {
+  if (taxMinor < 0n || taxMinor > totalMinor) {
+    throw new Error(`An invoice over ${totalMinor} can't contain a tax of ${taxMinor}`);
+  }
+  const postings: Posting[] = [
+    { account: 'receivable', amountMinor: -totalMinor * sign },
+    { account: 'revenue', amountMinor: (totalMinor - taxMinor) * sign },
+    { account: 'tax', amountMinor: taxMinor * sign },
+  ];
+  return postings.filter(({ amountMinor }) => amountMinor !== 0n);
+}
+
+/** The movements there are, in minor units of one currency. Each is balanced; an invoice over 0 moves nothing (`[]`). */
+export const movements = {
+  topUp: (amountMinor: bigint): Posting[] => move({ from: 'provider_clearing', to: 'wallet', amountMinor }),
+  grantCredit: (amountMinor: bigint): Posting[] => move({ from: 'granted_credit', to: 'wallet', amountMinor }),
+  issueInvoice: (amounts: InvoiceAmounts): Posting[] => invoicePostings(amounts, 1n),
+  /** Voids an issued invoice: the reverse of `issueInvoice`, as postings are never deleted. */
+  cancelInvoice: (amounts: InvoiceAmounts): Posting[] => invoicePostings(amounts, -1n),
+  payByProvider: (amountMinor: bigint): Posting[] => move({ from: 'provider_clearing', to: 'receivable', amountMinor }),
+  payByWallet: (amountMinor: bigint): Posting[] => move({ from: 'wallet', to: 'receivable', amountMinor }),
+  /** Gives back what `payByWallet` took, when the invoice is voided. */
+  returnToWallet: (amountMinor: bigint): Posting[] => move({ from: 'receivable', to: 'wallet', amountMinor }),
+};

@@ -1,0 +1,45 @@
+import { classifyDecline, nextPaymentAttemptAt, retryAfterDays } from '../../src/domain/collection.js';
+
+const firstAttemptAt = new Date('2026-04-01T10:00:00Z');
+
+test.each([
+  [1, '2026-04-02T10:00:00.000Z'],
+  [2, '2026-04-04T10:00:00.000Z'],
+  [3, '2026-04-06T10:00:00.000Z'],
+  [4, '2026-04-08T10:00:00.000Z'],
+])('after %p soft declines the next attempt is at %s', (attempts, at) => {
+  expect(nextPaymentAttemptAt({ attempts, firstAttemptAt, declineCode: 'insufficient_funds' })).toEqual({
+    at: new Date(at),
+  });
+});
+
+test('after the last retry the schedule is exhausted, whatever the decline', () => {
+  const attempts = retryAfterDays.length + 1;
+  for (const declineCode of ['insufficient_funds', 'stolen_card']) {
+    expect(nextPaymentAttemptAt({ attempts, firstAttemptAt, declineCode })).toEqual({ exhausted: true });
+  }
+});
+
+test.each([
+  'lost_card',
+  'stolen_card',
+  'expired_card',
+  'pickup_card',
+  'invalid_account',
+  'no_payment_method',
+])('%s waits for a new payment method', (declineCode) => {
+  expect(classifyDecline(declineCode)).toBe('hard');
+  expect(nextPaymentAttemptAt({ attempts: 1, firstAttemptAt, declineCode })).toEqual({ waitFor: 'payment_method' });
+});
+
+test.each([
+  'card_declined',
+  'generic_decline',
+  'do_not_honor',
+  'insufficient_funds',
+  'processing_error',
+  'never_heard_of',
+  '',
+])('%p may pass another time', (declineCode) => {
+  expect(classifyDecline(declineCode)).toBe('soft');
+});

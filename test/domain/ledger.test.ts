@@ -1,0 +1,86 @@
+import fc from 'fast-check';
+import { assertBalanced, type LedgerAccountKind, movements, type Posting } from '../../src/domain/ledger.js';
+
+const balances = (postings: readonly Posting[]): Partial<Record<LedgerAccountKind, bigint>> => {
+  const sums: Partial<Record<LedgerAccountKind, bigint>> = {};
+  for (const { account, amountMinor } of postings) sums[account] = (sums[account] ?? 0n) + amountMinor;
+  return sums;
+};
+
+test.each<[string, Posting[], Partial<Record<LedgerAccountKind, bigint>>]>([
+  ['a top-up', movements.topUp(500n), { wallet: 500n, provider_clearing: -500n }],
+  ['a granted credit', movements.grantCredit(500n), { wallet: 500n, granted_credit: -500n }],
+  [
+    'an invoice with tax',
+    movements.issueInvoice({ totalMinor: 1190n, taxMinor: 190n }),
+    { receivable: -1190n, revenue: 1000n, tax: 190n },
+  ],
+  [
+    'an invoice without tax',
+    movements.issueInvoice({ totalMinor: 1000n, taxMinor: 0n }),
+    { receivable: -1000n, revenue: 1000n },
+  ],
+  [
+    'a canceled invoice',
+    movements.cancelInvoice({ totalMinor: 1190n, taxMinor: 190n }),
+    { receivable: 1190n, revenue: -1000n, tax: -190n },
+  ],
+  ['a payment by card', movements.payByProvider(1000n), { receivable: 1000n, provider_clearing: -1000n }],
+  ['a payment by wallet', movements.payByWallet(1000n), { receivable: 1000n, wallet: -1000n }],
+])('%s moves what it says and is balanced', (_name, postings, expected) => {
+  assertBalanced(postings, 'USD');
+  expect(balances(postings)).toEqual(expected);
+});
+
+test('every movement of any amount is balanced', () => {
+  const amount = fc.bigInt(1n, 10n ** 15n);
+  fc.assert(
+    fc.property(amount, amount, (a, b) => {
+      const invoice = { totalMinor: a + b, taxMinor: b };
+      const { topUp, grantCredit, payByProvider, payByWallet, issueInvoice, cancelInvoice } = movements;
+      for (const move of [topUp, grantCredit, payByProvider, payByWallet]) assertBalanced(move(a), 'USD');
+      for (const move of [issueInvoice, cancelInvoice]) assertBalanced(move(invoice), 'USD');
+      const undone = Object.values(balances([...issueInvoice(invoice), ...cancelInvoice(invoice)]));
+      expect(undone.every((sum) => sum === 0n)).toBe(true);
+      const paid = balances([...issueInvoice(invoice), ...payByWallet(a), ...payByProvider(b)]);
+      expect(paid.receivable).toBe(0n);
+    }),
+  );
+});
+
+test('an invoice over nothing moves nothing', () => {
+  expect(movements.issueInvoice({ totalMinor: 0n, taxMinor: 0n })).toEqual([]);
+});
+
+test('an amount that is not positive is no movement', () => {
+  for (const move of [movements.topUp, movements.grantCredit, movements.payByProvider, movements.payByWallet]) {
+    expect(() => move(0n)).toThrow('positive amount, found 0');
+    expect(() => move(-1n)).toThrow('positive amount, found -1');
+  }
+  expect(() => movements.issueInvoice({ totalMinor: 100n, taxMinor: 101n })).toThrow('tax of 101');
+  expect(() => movements.issueInvoice({ totalMinor: 100n, taxMinor: -1n })).toThrow('tax of -1');
+});
+
+test.each<[string, Posting[], string]>([
+  ['no posting', [], 'two postings'],
+  ['a single posting', [{ account: 'wallet', amountMinor: 1n }], 'two postings'],
+  [
+    'a sum other than zero',
+    [
+      { account: 'wallet', amountMinor: 100n },
+      { account: 'receivable', amountMinor: -99n },
+    ],
+    'sums to 1, expected 0: [wallet 100, receivable -99]',
+  ],
+  [
+    'a posting of zero',
+    [
+      { account: 'wallet', amountMinor: 100n },
+      { account: 'receivable', amountMinor: -100n },
+      { account: 'tax', amountMinor: 0n },
+    ],
+    'posting of zero',
+  ],
+])('%s is a broken invariant', (_name, postings, message) => {
+  expect(() => assertBalanced(postings, 'USD')).toThrow(message);
+});
