@@ -1,0 +1,62 @@
+import { BillingError } from '../domain/errors.js';
+
+export const resources = [
+  'account',
+  'subscriptions',
+  'payment_methods',
+  'invoices',
+  'usage',
+  'wallet',
+  'events',
+  'webhooks',
+] as const;
+export type Resource = (typeof resources)[number];
+export type Scope = `${Resource}:${'read' | 'write'}`;
+
+/** Who acts, on which account. Every use case takes one and checks it first. */
+export interface Actor {
+  readonly accountId: string;
+  readonly scopes: readonly string[];
+  /** The API key; undefined for the product itself (sweeps, reactions, command line). */
+  readonly keyId: string | undefined;
+  /** An operator's key belongs to no account: it names one per request. */
+  readonly operator: boolean;
+  readonly expiresAt: Date | undefined;
+}
+
+export const systemActor = (accountId: string): Actor => ({
+  accountId,
+  scopes: ['*:*'],
+  keyId: undefined,
+  operator: true,
+  expiresAt: undefined,
+});
+
+const scopePattern = new RegExp(`^(\\*|${resources.join('|')}):(\\*|read|write)$`);
+
+/** `usage:write`, `*:read`, `wallet:*`, `*:*`; the short form `*` is `*:*`. */
+export function parseScope(text: string): string {
+  const scope = text === '*' ? '*:*' : text;
+  if (!scopePattern.test(scope)) {
+    throw new BillingError(
+      'INVALID',
+      `'${text.slice(0, 40)}' is not a scope: expected RESOURCE:ACTION with RESOURCE one of ${resources.join(', ')} or *, ACTION one of read, write or *`,
+      {
+        field: ['scopes'],
+      },
+    );
+  }
+  return scope;
+}
+
+export function hasScope(actor: Pick<Actor, 'scopes'>, scope: Scope): boolean {
+  const [resource, action] = scope.split(':');
+  return actor.scopes.some(
+    (held) => held === scope || held === '*:*' || held === `*:${action}` || held === `${resource}:*`,
+  );
+}
+
+/** Throws FORBIDDEN, naming the scope that is missing. */
+export function requireScope(actor: Actor, scope: Scope): void {
+  if (!hasScope(actor, scope)) throw new BillingError('FORBIDDEN', `This token lacks the scope '${scope}'`);
+}

@@ -1,0 +1,74 @@
+import { createHash } from 'node:crypto';
+import { BillingError, invalid } from '../domain/errors.js';
+import type { Tx } from './db.js';
+import { newId } from './ids.js';
+import { rowsOf, sql } from './sql.js';
+
+export interface IdempotencyClaim<Answer> {
+  /** e.g. `topUp`: the same key may be used once for each operation of an account. */
+  readonly operation: string;
+  /** Undefined: the caller asked for no idempotency (REST only). */
+  readonly key: string | undefined;
+  /** What must be equal for a repeat to count as the same request; any JSON value. */
+  readonly input: unknown;
+  /** The ids the answer will be made of. They are known before the work, so the claim can store them with the intent. */
+  readonly answer: Answer;
+}
+
+/**
+ * Claims the key in the transaction that makes the intent, and stores what the answer will be made of. A repeat gets
+ * those ids back and builds its answer from the rows they name: a payment still pending there means "in flight".
+ * Keys are kept at least 24 h. Throws IDEMPOTENCY_MISMATCH when the key was used with another input.
+ */
+export async function claimKey<Answer extends object>(
+  tx: Tx,
+  { operation, key, input, answer }: IdempotencyClaim<Answer>,
+): Promise<{ replayed: boolean; answer: Answer }> {
+  if (key === undefined) return { replayed: false, answer };
+  if (key.length === 0 || key.length > 255) {
+    throw invalid(`An idempotency key has 1 to 255 characters, found ${key.length}`, 'idempotencyKey');
+  }
+  const inputHash = createHash('sha256').update(canonicalJson(input)).digest('hex');
+  const [claimed] = await rowsOf(
+    tx.em,
+    sql<{ id: string }>`
+      insert into idempotency_key (account_id, id, operation, key, input_hash, answer, created_at)
+      values (${tx.accountId}, ${newId()}, ${operation}, ${key}, ${inputHash}, ${JSON.stringify(answer)}, ${tx.now})
+      on conflict (account_id, operation, key) do nothing returning id`,
+  );
+  if (claimed) return { replayed: false, answer };
+  const [stored] = await rowsOf(
+    tx.em,
+    sql<{ input_hash: string; answer: Answer }>`
+      select input_hash, answer from idempotency_key
+      where account_id = ${tx.accountId} and operation = ${operation} and key = ${key}`,
+  );
+  if (stored?.input_hash !== inputHash) {
+    throw new BillingError(
+      'IDEMPOTENCY_MISMATCH',
+      `The idempotency key '${key.slice(0, 80)}' was used for ${operation} with another input`,
+      {
+        field: ['idempotencyKey'],
+      },
+    );
+  }
+  return { replayed: true, answer: stored.answer };
+}
+
+/** JSON with sorted keys and exact bigints, so that equal inputs are equal texts. Absent and undefined are one. */
+function canonicalJson(value: unknown): string {
+  return (
+    JSON.stringify(value, (_key, part: unknown) => {
+      if (typeof part === 'bigint') return `${part}n`;
+      if (part === null || typeof part !== 'object' || Array.isArray(part)) return part;
+      return Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)));
+    }) ?? 'null'
+  );
+}
+
+export const inFlight = (): BillingError =>
+  new BillingError('IDEMPOTENCY_IN_FLIGHT', 'The first request with this idempotency key is still being worked on', {
+    field: ['idempotencyKey'],
+    retryable: true,
+    retryAfterSeconds: 1,
+  });

@@ -1,0 +1,136 @@
+import type { PubSub } from '../integrations/pubsub/pubsub.js';
+import type { Db } from './db.js';
+import { eventsTopic } from './eventFeed.js';
+import { eventsByIds, type LoggedEvent } from './eventLog.js';
+import { rowsOf, sql } from './sql.js';
+
+/** What the relay hands every event to, at least once; a sink must bear the same event twice. */
+export interface Sink {
+  readonly name: string;
+  handle(event: LoggedEvent): Promise<void>;
+}
+
+export interface Relay {
+  /** This account's outbox has rows: move them now. */
+  nudge(accountId: string): void;
+  start(): void;
+  /** Finishes what is being handled and takes no more. */
+  stop(): Promise<void>;
+}
+
+/** The topic that wakes the relays of other processes; the message is the account. */
+const outboxTopic = 'outbox';
+const pollMs = 1_000;
+const batchSize = 100;
+/** A claimed row is due again after this, should its relay die. Rows of a failing sink wait as long. */
+const leaseMs = 20_000;
+const maxAccountsAtOnce = 4;
+
+/**
+ * Moves outbox rows to the sinks: claim with a lease, hand over, delete. Rows of one account go in order and one batch
+ * at a time within a process. A nudge only makes it sooner; the poll finds whatever was missed.
+ */
+export function createRelay({ db, pubsub, sinks }: { db: Db; pubsub: PubSub; sinks: readonly Sink[] }): Relay {
+  const waiting = new Set<string>();
+  const running = new Map<string, Promise<void>>();
+  let timer: NodeJS.Timeout | undefined;
+  let unsubscribe = () => {};
+  let started = false;
+
+  const pump = (): void => {
+    for (const accountId of waiting) {
+      if (!started || running.size >= maxAccountsAtOnce) return;
+      if (running.has(accountId)) continue;
+      waiting.delete(accountId);
+      const run = moveAccount(accountId)
+        .catch((error: unknown) =>
+          db.log.error({ err: error, accountId }, 'the outbox could not be moved; trying again'),
+        )
+        .finally(() => {
+          running.delete(accountId);
+          pump();
+        });
+      running.set(accountId, run);
+    }
+  };
+
+  const moveAccount = async (accountId: string): Promise<void> => {
+    for (;;) {
+      const now = new Date();
+      const claimed = await rowsOf(
+        db.orm.em.fork(),
+        sql<{ id: string; seq: string }>`
+          update outbox set due_at = ${new Date(now.getTime() + leaseMs)}, attempts = attempts + 1
+          where account_id = ${accountId} and id in (
+            select id from outbox where account_id = ${accountId} and due_at <= ${now}
+            order by seq limit ${batchSize} for update skip locked)
+          returning id, seq`,
+      );
+      if (claimed.length === 0) return;
+      const last = claimed.reduce((max, row) => (BigInt(row.seq) > max ? BigInt(row.seq) : max), 0n);
+      pubsub.publish(eventsTopic(accountId), last.toString());
+      const events = await eventsByIds(db.orm.em.fork(), { accountId, ids: claimed.map((row) => row.id) });
+      const moved: string[] = [];
+      for (const event of events.sort((a, b) => Number(a.seq - b.seq))) {
+        if (await handOver(event)) moved.push(event.id);
+      }
+      await rowsOf(
+        db.orm.em.fork(),
+        sql`delete from outbox where account_id = ${accountId} and id = any(${moved}::uuid[])`,
+      );
+      if (claimed.length < batchSize) return;
+    }
+  };
+
+  const handOver = async (event: LoggedEvent): Promise<boolean> => {
+    let handled = true;
+    for (const sink of sinks) {
+      try {
+        await sink.handle(event);
+      } catch (error) {
+        handled = false;
+        db.log.error(
+          { err: error, sink: sink.name, event: event.id, type: event.type },
+          'an event could not be handed over; trying again',
+        );
+      }
+    }
+    return handled;
+  };
+
+  const poll = async (): Promise<void> => {
+    try {
+      const rows = await rowsOf(
+        db.orm.em.fork(),
+        sql<{ account_id: string }>`select distinct account_id from outbox where due_at <= ${new Date()} limit 500`,
+      );
+      for (const row of rows) waiting.add(row.account_id);
+      pump();
+    } catch (error) {
+      db.log.warn({ err: error }, 'the outbox could not be read; trying again');
+    }
+    if (started) timer = setTimeout(() => void poll(), pollMs).unref();
+  };
+
+  return {
+    nudge: (accountId) => {
+      if (!started) return pubsub.publish(outboxTopic, accountId);
+      waiting.add(accountId);
+      pump();
+    },
+    start: () => {
+      started = true;
+      unsubscribe = pubsub.subscribe(outboxTopic, (accountId) => {
+        waiting.add(accountId);
+        pump();
+      });
+      void poll();
+    },
+    stop: async () => {
+      started = false;
+      clearTimeout(timer);
+      unsubscribe();
+      await Promise.all(running.values());
+    },
+  };
+}

@@ -1,0 +1,62 @@
+import type { Logger } from './log.js';
+
+/** Finds rows whose due time has passed and finishes each exactly once. Returns how many it finished. */
+export type Sweep = () => Promise<number>;
+
+export interface Sweeps {
+  start(): void;
+  /** Runs every sweep once, now, in order, and until none finds anything. For tests and the command line. */
+  runOnce(): Promise<number>;
+  stop(): Promise<void>;
+}
+
+/** Every 5 s, so that whatever a `kill -9` left behind is finished well within 60 s. A sweep never runs beside itself. */
+export function createSweeps({
+  sweeps,
+  log,
+  everyMs = 5_000,
+}: {
+  sweeps: Record<string, Sweep>;
+  log: Logger;
+  everyMs?: number;
+}): Sweeps {
+  let timer: NodeJS.Timeout | undefined;
+  let running: Promise<number> | undefined;
+  let stopped = false;
+
+  const round = async (): Promise<number> => {
+    let total = 0;
+    for (const [name, sweep] of Object.entries(sweeps)) {
+      if (stopped) return total;
+      try {
+        const finished = await sweep();
+        if (finished > 0) log.debug({ sweep: name, finished }, 'sweep');
+        total += finished;
+      } catch (error) {
+        log.error({ err: error, sweep: name }, 'a sweep failed; it runs again soon');
+      }
+    }
+    return total;
+  };
+
+  const next = (): void => {
+    if (stopped) return;
+    timer = setTimeout(() => {
+      running = round().finally(next);
+    }, everyMs).unref();
+  };
+
+  return {
+    start: next,
+    runOnce: async () => {
+      let total = 0;
+      for (let finished = 1; finished > 0; total += finished) finished = await round();
+      return total;
+    },
+    stop: async () => {
+      stopped = true;
+      clearTimeout(timer);
+      await running;
+    },
+  };
+}
