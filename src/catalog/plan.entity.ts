@@ -1,0 +1,68 @@
+import { defineEntity, type InferEntity, p } from '@mikro-orm/core';
+import { exact, idKey, instant, minor, text } from '../platform/columns.js';
+
+export const intervals = ['DAY', 'WEEK', 'MONTH', 'YEAR'] as const;
+export const aggregations = ['COUNT', 'SUM', 'MAX', 'LATEST', 'UNIQUE', 'WEIGHTED_SUM'] as const;
+export const overagePolicies = ['BLOCK', 'CHARGE', 'ALLOW'] as const;
+export type OveragePolicy = (typeof overagePolicies)[number];
+
+/** Something that is measured: `voice_minutes`, `storage` in `gb`. */
+export const Metric = defineEntity({
+  name: 'Metric',
+  tableName: 'metric',
+  properties: {
+    id: idKey(),
+    code: p.text().unique(),
+    name: text(),
+    unit: text().nullable(),
+    aggregation: p.enum(aggregations),
+    createdAt: instant(),
+  },
+});
+export type Metric = InferEntity<typeof Metric>;
+
+/** One immutable version of a plan. Publishing again makes a new version; subscriptions keep theirs. */
+export const Plan = defineEntity({
+  name: 'Plan',
+  tableName: 'plan',
+  properties: {
+    id: idKey(),
+    code: text(),
+    version: p.integer(),
+    name: text(),
+    priceMinor: minor(),
+    currency: text(),
+    interval: p.enum(intervals),
+    intervalCount: p.integer(),
+    trialDays: p.integer(),
+    /** Place in the catalog file; lists keep its order. */
+    position: p.integer(),
+    /** Hash of everything above and the features: publishing the same again changes nothing. */
+    contentHash: text(),
+    publishedAt: instant(),
+    /** True for the newest version of each code: what a new subscription gets. */
+    current: p.boolean(),
+  },
+  uniques: [{ properties: ['code', 'version'] }],
+});
+export type Plan = InferEntity<typeof Plan>;
+
+/** What a plan grants: a feature, with a limit on its metric where it has one. */
+export const PlanFeature = defineEntity({
+  name: 'PlanFeature',
+  tableName: 'plan_feature',
+  properties: {
+    planId: p.uuid().primary(),
+    /** Code of the metric plus `_` and its unit: `storage_gb`. */
+    code: p.text().primary(),
+    position: p.integer(),
+    name: text(),
+    metricCode: text().nullable(),
+    /** Null: unlimited. */
+    limit: exact().nullable().name('limit_quantity'),
+    overage: p.enum(overagePolicies),
+    /** Major units of the plan's currency for each unit over the limit; only with CHARGE. */
+    unitPrice: exact().nullable(),
+  },
+});
+export type PlanFeature = InferEntity<typeof PlanFeature>;
