@@ -1,0 +1,131 @@
+import { LockMode } from '@mikro-orm/postgresql';
+import { BillingError } from '../domain/errors.js';
+import type { Money } from '../domain/money.js';
+import { type ChargeOutcome, ProviderMisuse, ProviderUnavailable } from '../integrations/payments/provider.js';
+import type { Tx } from '../platform/db.js';
+import type { Deps } from '../platform/deps.js';
+import { Payment, PaymentCustomer, PaymentMethod } from './payment.entity.js';
+
+/** How long a charge may stay unknown before the sweep asks the provider; longer than any call to it lasts. */
+export const reconcileAfterMs = 30_000;
+
+export interface PaymentIntent {
+  id: string;
+  purpose: Payment['purpose'];
+  subjectId: string;
+  amount: Money;
+  paymentMethodId: string;
+  description: string;
+}
+
+/** Writes the intent to move money, with the key the call to the provider will bear. The call comes after the commit. */
+export function intendPayment(tx: Tx, intent: PaymentIntent): Payment {
+  const { id, purpose, subjectId, amount, paymentMethodId, description } = intent;
+  return tx.em.create(Payment, {
+    accountId: tx.accountId,
+    id,
+    purpose,
+    subjectId,
+    amountMinor: amount.minorUnits,
+    currency: amount.currency,
+    status: 'PENDING',
+    paymentMethodId,
+    description,
+    providerKey: `pay-${id}`,
+    createdAt: tx.now,
+    reconcileAt: new Date(tx.now.getTime() + reconcileAfterMs),
+  });
+}
+
+/**
+ * Asks the provider to move the money of an intent; no transaction is open. `undefined`: the outcome is unknown, the
+ * payment stays PENDING and the sweep will ask. The same payment asked twice is charged once, by its key.
+ */
+export async function chargePayment(
+  deps: Pick<Deps, 'db' | 'payments' | 'log'>,
+  { accountId, paymentId }: { accountId: string; paymentId: string },
+): Promise<ChargeOutcome | undefined> {
+  const em = deps.db.orm.em.fork();
+  const payment = await em.findOneOrFail(Payment, { accountId, id: paymentId });
+  const method = await em.findOneOrFail(PaymentMethod, { accountId, id: payment.paymentMethodId });
+  const customer = await em.findOneOrFail(PaymentCustomer, { accountId, provider: deps.payments.name });
+  if (method.methodRef == null) throw new Error(`payment method ${method.id} was never attached`);
+  try {
+    return await deps.payments.charge({
+      key: payment.providerKey,
+      accountId,
+      paymentId,
+      customerRef: customer.customerRef,
+      methodRef: method.methodRef,
+      amount: { minorUnits: payment.amountMinor, currency: payment.currency },
+      description: payment.description,
+    });
+  } catch (error) {
+    if (error instanceof ProviderMisuse) {
+      deps.log.error({ err: error, paymentId }, 'the payment provider refused a charge as malformed');
+      return { status: 'declined', chargeRef: '', declineCode: 'invalid_request', message: error.message };
+    }
+    if (!(error instanceof ProviderUnavailable)) throw error;
+    deps.log.warn({ err: error, paymentId }, 'the payment provider gave no answer; the payment will be settled later');
+    return undefined;
+  }
+}
+
+/**
+ * Writes a charge's outcome on its payment, once. `undefined` when it was settled before, whoever settled it: then there
+ * is nothing left to do. REQUIRES_ACTION is not an end: a later outcome still settles it.
+ */
+export async function settlePayment(
+  tx: Tx,
+  { paymentId, outcome }: { paymentId: string; outcome: ChargeOutcome },
+): Promise<Payment | undefined> {
+  const payment = await tx.em.findOneOrFail(
+    Payment,
+    { accountId: tx.accountId, id: paymentId },
+    { lockMode: LockMode.PESSIMISTIC_WRITE },
+  );
+  const open =
+    payment.status === 'PENDING' || (payment.status === 'REQUIRES_ACTION' && outcome.status !== 'requires_action');
+  if (!open) return undefined;
+  payment.chargeRef = outcome.chargeRef;
+  payment.clientSecret = outcome.status === 'requires_action' ? outcome.clientSecret : null;
+  if (outcome.status === 'requires_action') {
+    payment.status = 'REQUIRES_ACTION';
+    payment.reconcileAt = new Date(tx.now.getTime() + reconcileAfterMs);
+    return payment;
+  }
+  payment.status = outcome.status === 'succeeded' ? 'SUCCEEDED' : 'FAILED';
+  payment.declineCode = outcome.status === 'declined' ? outcome.declineCode : null;
+  payment.failureMessage = outcome.status === 'declined' ? outcome.message : null;
+  payment.settledAt = tx.now;
+  payment.reconcileAt = null;
+  return payment;
+}
+
+/** What the caller of a paying operation is told about its payment; `undefined` when the money has moved. */
+export function paymentError(payment: Payment): BillingError | undefined {
+  switch (payment.status) {
+    case 'FAILED':
+      return new BillingError('PAYMENT_DECLINED', payment.failureMessage ?? 'The payment was declined', {
+        ...(payment.declineCode ? { declineCode: payment.declineCode } : {}),
+        field: ['paymentMethodId'],
+        retryable: true,
+      });
+    case 'REQUIRES_ACTION':
+      return new BillingError('REQUIRES_ACTION', 'The card asks its holder to confirm the payment (3-D Secure)', {
+        ...(payment.clientSecret ? { clientSecret: payment.clientSecret } : {}),
+        field: ['paymentMethodId'],
+      });
+    case 'PENDING':
+      return new BillingError(
+        'UNAVAILABLE',
+        'The payment provider has not answered yet; the payment is settled as soon as it does',
+        {
+          retryable: true,
+          retryAfterSeconds: 30,
+        },
+      );
+    default:
+      return undefined;
+  }
+}

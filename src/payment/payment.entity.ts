@@ -1,0 +1,67 @@
+import { defineEntity, type InferEntity, p } from '@mikro-orm/core';
+import { accountKey, idKey, instant, minor, text } from '../platform/columns.js';
+
+export const paymentStatuses = ['PENDING', 'REQUIRES_ACTION', 'SUCCEEDED', 'FAILED', 'REFUNDED'] as const;
+export const paymentPurposes = ['invoice', 'top_up'] as const;
+export const paymentMethodStatuses = ['PENDING', 'ACTIVE', 'FAILED', 'REMOVED'] as const;
+
+/** The account at the payment provider. */
+export const PaymentCustomer = defineEntity({
+  name: 'PaymentCustomer',
+  tableName: 'payment_customer',
+  properties: { accountId: accountKey(), id: idKey(), provider: text(), customerRef: text(), createdAt: instant() },
+  uniques: [{ properties: ['accountId', 'provider'] }],
+});
+
+/** A card of the account. PENDING: handed to the provider, answer not yet known. */
+export const PaymentMethod = defineEntity({
+  name: 'PaymentMethod',
+  tableName: 'payment_method',
+  properties: {
+    accountId: accountKey(),
+    id: idKey(),
+    status: p.enum(paymentMethodStatuses),
+    type: text(),
+    brand: text().nullable(),
+    last4: text().nullable(),
+    expMonth: p.integer().nullable(),
+    expYear: p.integer().nullable(),
+    isDefault: p.boolean(),
+    /** The provider's id; known once it is attached. */
+    methodRef: text().nullable(),
+    declineCode: text().nullable(),
+    failureMessage: text().nullable(),
+    createdAt: instant(),
+    removedAt: instant().nullable(),
+  },
+});
+export type PaymentMethod = InferEntity<typeof PaymentMethod>;
+
+/** An intent to move money once. Written before the provider is called, with the key the call will bear. */
+export const Payment = defineEntity({
+  name: 'Payment',
+  tableName: 'payment',
+  properties: {
+    accountId: accountKey(),
+    id: idKey(),
+    purpose: p.enum(paymentPurposes),
+    /** The invoice it pays, or the wallet it tops up. */
+    subjectId: p.uuid(),
+    amountMinor: minor(),
+    currency: text(),
+    status: p.enum(paymentStatuses),
+    paymentMethodId: p.uuid(),
+    description: text(),
+    providerKey: text(),
+    chargeRef: text().nullable(),
+    declineCode: text().nullable(),
+    failureMessage: text().nullable(),
+    clientSecret: text().nullable(),
+    createdAt: instant(),
+    settledAt: instant().nullable(),
+    /** While the outcome is unknown: when the sweep asks the provider. */
+    reconcileAt: instant().nullable(),
+  },
+  indexes: [{ properties: ['accountId', 'subjectId'] }],
+});
+export type Payment = InferEntity<typeof Payment>;

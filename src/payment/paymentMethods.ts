@@ -1,0 +1,65 @@
+import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
+import { notFound } from '../domain/errors.js';
+import type { BatchFunction } from '../platform/batch.js';
+import { uuidOf } from '../platform/ids.js';
+import { rowsOf, sql } from '../platform/sql.js';
+import { Payment, PaymentMethod } from './payment.entity.js';
+
+/** What the account can pay with, the default first, then newest first. */
+export const activePaymentMethods = (em: EntityManager, accountId: string): Promise<PaymentMethod[]> =>
+  em.find(
+    PaymentMethod,
+    { accountId, status: 'ACTIVE' },
+    { disableIdentityMap: true, orderBy: { isDefault: 'desc', id: 'desc' } },
+  );
+
+export const defaultPaymentMethod = (em: EntityManager, accountId: string): Promise<PaymentMethod | null> =>
+  em.findOne(PaymentMethod, { accountId, status: 'ACTIVE', isDefault: true });
+
+/** The account's own method with this public id, ready to pay; NOT_FOUND otherwise. */
+export async function ownPaymentMethod(em: EntityManager, accountId: string, id: string): Promise<PaymentMethod> {
+  const uuid = uuidOf('paymentMethod', id);
+  const method = uuid && (await em.findOne(PaymentMethod, { accountId, id: uuid, status: 'ACTIVE' }));
+  if (!method) throw notFound('payment method', id, 'paymentMethodId');
+  return method;
+}
+
+/** Makes a method the only default. The account's methods are locked first, so that two calls can't leave two defaults. */
+export async function makeDefault(em: EntityManager, accountId: string, id: string): Promise<void> {
+  await em.find(
+    PaymentMethod,
+    { accountId, status: 'ACTIVE' },
+    { lockMode: LockMode.PESSIMISTIC_WRITE, orderBy: { id: 'asc' } },
+  );
+  await em.flush();
+  // Two statements, because the unique index on the default is checked row by row.
+  await rowsOf(
+    em,
+    sql`update payment_method set is_default = false where account_id = ${accountId} and is_default and id <> ${id}`,
+  );
+  await rowsOf(em, sql`update payment_method set is_default = true where account_id = ${accountId} and id = ${id}`);
+}
+
+export const paymentMethodsByIds: BatchFunction<PaymentMethod> = async (em, accountId, ids) =>
+  new Map(
+    (await em.find(PaymentMethod, { accountId, id: { $in: [...ids] } }, { disableIdentityMap: true })).map((m) => [
+      m.id,
+      m,
+    ]),
+  );
+
+export const paymentsByIds: BatchFunction<Payment> = async (em, accountId, ids) =>
+  new Map(
+    (await em.find(Payment, { accountId, id: { $in: [...ids] } }, { disableIdentityMap: true })).map((p) => [p.id, p]),
+  );
+
+/** Payments by what they pay (an invoice), oldest first. */
+export const paymentsBySubjectIds: BatchFunction<Payment[]> = async (em, accountId, ids) =>
+  Map.groupBy(
+    await em.find(
+      Payment,
+      { accountId, subjectId: { $in: [...ids] } },
+      { disableIdentityMap: true, orderBy: { id: 'asc' } },
+    ),
+    (payment) => payment.subjectId,
+  );
