@@ -1,0 +1,100 @@
+import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
+import { accountById } from '../account/createAccount.js';
+import { Decimal, zero } from '../domain/decimal.js';
+import { rateOverage } from '../domain/rating.js';
+import type { BatchFunction } from '../platform/batch.js';
+import { byId, type Connection, type PageArgs, page } from '../platform/connection.js';
+import { type Tx, transact } from '../platform/db.js';
+import type { Deps } from '../platform/deps.js';
+import { newId } from '../platform/ids.js';
+import { rowsOf, sql } from '../platform/sql.js';
+import { walletBalance } from './ledger.js';
+import { LedgerTransaction, Wallet } from './wallet.entity.js';
+
+/** A wallet with what is in it, in minor units. */
+export interface WalletView {
+  wallet: Wallet;
+  balanceMinor: bigint;
+  /** Balance less usage not yet invoiced; below zero when that usage costs more than the wallet holds. */
+  availableMinor: bigint;
+}
+
+/** The account's wallet, locked. Every account has one from its first need of it. */
+export async function lockWallet(tx: Tx): Promise<Wallet> {
+  const { em, accountId, now } = tx;
+  const lock = { lockMode: LockMode.PESSIMISTIC_WRITE } as const;
+  const known = await em.findOne(Wallet, { accountId }, lock);
+  if (known) return known;
+  const { currency } = await accountById(em, accountId);
+  await rowsOf(
+    em,
+    sql`insert into wallet (account_id, id, currency, created_at) values (${accountId}, ${newId()}, ${currency}, ${now})
+        on conflict (account_id) do nothing`,
+  );
+  return em.findOneOrFail(Wallet, { accountId }, lock);
+}
+
+/** The wallet for reading; makes it at the account's first look. */
+export async function walletView(
+  deps: Pick<Deps, 'db' | 'clock'>,
+  em: EntityManager,
+  accountId: string,
+): Promise<WalletView> {
+  const known = await em.findOne(Wallet, { accountId }, { disableIdentityMap: true });
+  const wallet = known ?? (await transact(deps, accountId, lockWallet));
+  const balanceMinor = await walletBalance(em, { accountId, currency: wallet.currency });
+  return { wallet, balanceMinor, availableMinor: balanceMinor - (await chargesNotInvoiced(em, accountId)) };
+}
+
+/**
+ * What open usage windows would add to the next invoice, in minor units; each window rounded like the line it becomes.
+ * Reads the windows' own columns, because the wallet can't ask the features that stand right of it.
+ */
+export async function chargesNotInvoiced(em: EntityManager, accountId: string): Promise<bigint> {
+  const rows = await rowsOf(
+    em,
+    sql<{ over: string; unit_price: string; currency: string }>`
+      select (used - limit_quantity)::text as over, unit_price, currency from usage_window
+      where account_id = ${accountId} and closed_at is null and overage = 'CHARGE' and used > limit_quantity`,
+  );
+  return rows.reduce(
+    (sum, row) =>
+      sum +
+      rateOverage({
+        used: new Decimal(row.over),
+        limit: zero,
+        overage: 'CHARGE',
+        unitPrice: new Decimal(row.unit_price),
+        currency: row.currency,
+      }).amountMinor,
+    0n,
+  );
+}
+
+/** Movements of the wallet, newest first. */
+export function walletTransactions(
+  em: EntityManager,
+  accountId: string,
+  args: PageArgs,
+): Promise<Connection<LedgerTransaction>> {
+  return page<LedgerTransaction>(args, {
+    ...byId,
+    fetch: (limit, after) =>
+      em.find(
+        LedgerTransaction,
+        { accountId, walletAmountMinor: { $ne: 0n }, ...(after ? { id: { $lt: after } } : {}) },
+        { disableIdentityMap: true, orderBy: { id: 'desc' }, limit },
+      ),
+  });
+}
+
+export const walletTransactionsByIds: BatchFunction<LedgerTransaction> = async (em, accountId, ids) =>
+  new Map(
+    (
+      await em.find(
+        LedgerTransaction,
+        { accountId, id: { $in: [...ids] }, walletAmountMinor: { $ne: 0n } },
+        { disableIdentityMap: true },
+      )
+    ).map((transaction) => [transaction.id, transaction]),
+  );
