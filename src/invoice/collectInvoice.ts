@@ -1,0 +1,173 @@
+import { LockMode } from '@mikro-orm/postgresql';
+import { lastPaymentAttemptAt, nextPaymentAttemptAt, retryAfterDays } from '../domain/collection.js';
+import { movements } from '../domain/ledger.js';
+import type { ChargeOutcome } from '../integrations/payments/provider.js';
+import { chargePayment, settlePayment } from '../payment/charge.js';
+import { Payment } from '../payment/payment.entity.js';
+import { defaultPaymentMethod } from '../payment/paymentMethods.js';
+import { type Tx, transact } from '../platform/db.js';
+import type { Deps } from '../platform/deps.js';
+import { rowsOf, sql } from '../platform/sql.js';
+import { post, walletBalance } from '../wallet/ledger.js';
+import { presentWallet } from '../wallet/wallet.present.js';
+import { lockWallet } from '../wallet/wallets.js';
+import { Invoice, isDunned } from './invoice.entity.js';
+import { presentInvoice } from './invoice.present.js';
+import { linesOf } from './invoices.js';
+import { intendInvoicePayment } from './issueInvoice.js';
+
+/** Charges an intended payment of an invoice and settles it; an unknown outcome is left to the sweep. */
+export async function collectInvoice(
+  deps: Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>,
+  { accountId, paymentId }: { accountId: string; paymentId: string | undefined },
+): Promise<void> {
+  if (paymentId === undefined) return;
+  const outcome = await chargePayment(deps, { accountId, paymentId });
+  if (outcome) await settleInvoicePayment(deps, { accountId, paymentId, outcome });
+}
+
+/** Writes a payment's outcome on its invoice, once: PAID, or the next attempt, or UNCOLLECTIBLE when it gives up. */
+export async function settleInvoicePayment(
+  deps: Pick<Deps, 'db' | 'clock'>,
+  { accountId, paymentId, outcome }: { accountId: string; paymentId: string; outcome: ChargeOutcome },
+): Promise<void> {
+  await transact(deps, accountId, async (tx) => {
+    const { subjectId, status: before } = await tx.em.findOneOrFail(Payment, { accountId, id: paymentId });
+    const invoice = await tx.em.findOneOrFail(
+      Invoice,
+      { accountId, id: subjectId },
+      { lockMode: LockMode.PESSIMISTIC_WRITE },
+    );
+    const payment = await settlePayment(tx, { paymentId, outcome });
+    if (!payment) return;
+    if (payment.status === 'SUCCEEDED')
+      return invoice.status === 'OPEN' ? markPaid(tx, invoice, payment) : keepAsCredit(tx, payment);
+    if (invoice.status !== 'OPEN') return;
+    if (payment.status === 'REQUIRES_ACTION') {
+      await emit(tx, 'invoice.payment_action_required', invoice);
+      // Nobody sits before a renewal: until the holder confirms, it counts as failed and waits for another card.
+      return isDunned(invoice) ? markFailed(tx, invoice, 'authentication_required') : undefined;
+    }
+    if (before === 'REQUIRES_ACTION' && isDunned(invoice)) return; // counted as failed when the challenge began
+    await markFailed(tx, invoice, payment.declineCode ?? 'card_declined');
+  });
+}
+
+async function markPaid(tx: Tx, invoice: Invoice, payment: Payment): Promise<void> {
+  await post(tx, {
+    type: 'invoice_payment',
+    currency: payment.currency,
+    referenceId: payment.id,
+    postings: movements.payByProvider(payment.amountMinor),
+  });
+  invoice.amountPaidMinor += payment.amountMinor;
+  invoice.amountDueMinor -= payment.amountMinor;
+  invoice.status = 'PAID';
+  invoice.paidAt = tx.now;
+  invoice.nextPaymentAttemptAt = null;
+  await emit(tx, 'invoice.paid', invoice);
+}
+
+/** Money for an invoice that was voided meanwhile has still moved: it is the customer's, in the wallet. */
+async function keepAsCredit(tx: Tx, payment: Payment): Promise<void> {
+  const wallet = await lockWallet(tx);
+  await post(tx, {
+    type: 'top_up',
+    currency: payment.currency,
+    referenceId: payment.id,
+    postings: movements.topUp(payment.amountMinor),
+  });
+  const balanceMinor = await walletBalance(tx.em, { accountId: tx.accountId, currency: wallet.currency });
+  tx.emit({ type: 'wallet.topped_up', data: presentWallet({ wallet, balanceMinor }) });
+}
+
+async function markFailed(tx: Tx, invoice: Invoice, declineCode: string): Promise<void> {
+  invoice.failedAttempts += 1;
+  const firstAttemptAt = invoice.firstAttemptAt ?? tx.now;
+  // Only time uses the schedule up, not attempts by hand or with a new card: as Stripe counts `attempt_count`.
+  const daysSince = (tx.now.getTime() - firstAttemptAt.getTime()) / 86_400_000;
+  const attempts = 1 + retryAfterDays.filter((days) => days <= daysSince).length;
+  const next = nextPaymentAttemptAt({ attempts, firstAttemptAt, declineCode });
+  const lastAttemptAt = lastPaymentAttemptAt(firstAttemptAt);
+  const givesUp = isDunned(invoice) && ('exhausted' in next || tx.now >= lastAttemptAt);
+  // A hard decline waits for another card, and is tried a last time when the schedule ends.
+  invoice.nextPaymentAttemptAt = !isDunned(invoice) || givesUp ? null : 'at' in next ? next.at : lastAttemptAt;
+  await emit(tx, 'invoice.failed', invoice, { decline_code: declineCode });
+  if (givesUp) {
+    invoice.status = 'UNCOLLECTIBLE';
+    await emit(tx, 'invoice.uncollectible', invoice);
+  }
+}
+
+async function emit(
+  tx: Tx,
+  type:
+    | 'invoice.paid'
+    | 'invoice.failed'
+    | 'invoice.uncollectible'
+    | 'invoice.voided'
+    | 'invoice.payment_action_required',
+  invoice: Invoice,
+  more: object = {},
+): Promise<void> {
+  tx.emit({ type, data: { ...presentInvoice(invoice, await linesOf(tx.em, tx.accountId, invoice.id)), ...more } });
+}
+
+/** Takes an unpaid invoice back: its postings are reversed and what the wallet had paid returns there. */
+export async function voidInvoice(tx: Tx, invoice: Invoice): Promise<void> {
+  if (invoice.status !== 'OPEN') return;
+  const { currency } = invoice;
+  const amounts = { totalMinor: invoice.totalMinor, taxMinor: invoice.taxMinor };
+  await post(tx, {
+    type: 'invoice_voided',
+    currency,
+    referenceId: invoice.id,
+    postings: movements.cancelInvoice(amounts),
+  });
+  if (invoice.walletAppliedMinor > 0n) {
+    const wallet = await lockWallet(tx);
+    const postings = movements.returnToWallet(invoice.walletAppliedMinor);
+    await post(tx, { type: 'wallet_payment_returned', currency, referenceId: invoice.id, postings });
+    const balanceMinor = await walletBalance(tx.em, { accountId: tx.accountId, currency });
+    tx.emit({ type: 'wallet.credited', data: presentWallet({ wallet, balanceMinor }) });
+  }
+  invoice.status = 'VOID';
+  invoice.amountDueMinor = 0n;
+  invoice.nextPaymentAttemptAt = null;
+  await emit(tx, 'invoice.voided', invoice);
+}
+
+/** Sweep: tries invoices again whose next attempt is due. */
+export async function collectDueInvoices(deps: Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>): Promise<number> {
+  const due = await rowsOf(
+    deps.db.orm.em.fork(),
+    sql<{ account_id: string; id: string }>`
+      select account_id, id from invoice where next_payment_attempt_at <= ${deps.clock.now()} order by next_payment_attempt_at limit 100`,
+  );
+  for (const { account_id: accountId, id } of due) {
+    const paymentId = await transact(deps, accountId, async (tx) => {
+      const invoice = await tx.em.findOneOrFail(Invoice, { accountId, id }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+      if (invoice.status !== 'OPEN' || !invoice.nextPaymentAttemptAt || invoice.nextPaymentAttemptAt > tx.now)
+        return undefined;
+      const method = await defaultPaymentMethod(tx.em, accountId);
+      if (method) return intendInvoicePayment(tx, invoice, method);
+      await markFailed(tx, invoice, 'no_payment_method');
+      return undefined;
+    });
+    await collectInvoice(deps, { accountId, paymentId });
+  }
+  return due.length;
+}
+
+/** Reaction to a new default payment method: what is open is tried at once, whatever the schedule says. */
+export async function retryOpenInvoices(deps: Pick<Deps, 'db' | 'clock'>, accountId: string): Promise<void> {
+  await transact(deps, accountId, async (tx) => {
+    await rowsOf(
+      tx.em,
+      sql`update invoice set next_payment_attempt_at = ${tx.now}
+          where account_id = ${accountId} and status = 'OPEN' and reason in ('subscription_cycle', 'subscription_cancel')
+            and not exists (select 1 from payment where payment.account_id = ${accountId} and payment.subject_id = invoice.id
+              and payment.status = 'PENDING')`,
+    );
+  });
+}

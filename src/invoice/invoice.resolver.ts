@@ -1,0 +1,264 @@
+import {
+  Arg,
+  Ctx,
+  Field,
+  FieldResolver,
+  ID,
+  InputType,
+  Int,
+  Mutation,
+  ObjectType,
+  Query,
+  Resolver,
+  Root,
+  registerEnumType,
+  Subscription,
+} from 'type-graphql';
+import { Decimal } from '../domain/decimal.js';
+import type { Payment } from '../payment/payment.entity.js';
+import { PaymentType } from '../payment/payment.resolver.js';
+import { paymentsBySubjectIds } from '../payment/paymentMethods.js';
+import { requireScope } from '../platform/actor.js';
+import { load } from '../platform/batch.js';
+import { type Connection, connectionType } from '../platform/connection.js';
+import type { Context } from '../platform/context.js';
+import { sequenceAfter } from '../platform/event.resolver.js';
+import type { LoggedEvent } from '../platform/eventLog.js';
+import { enumOf, MoneyType, moneyOf, NodeType, PeriodType, payload, UserErrorType } from '../platform/graphqlTypes.js';
+import { publicId, uuidOf } from '../platform/ids.js';
+import { filtered } from '../platform/liveState.js';
+import { CurrencyScalar, DateTime, DecimalScalar } from '../platform/scalars.js';
+import { type Invoice, type InvoiceLine, invoiceStatuses } from './invoice.entity.js';
+import { invoicePdfPath } from './invoice.present.js';
+import { invoicesByIds, linesByInvoiceIds, listInvoices } from './invoices.js';
+import { payInvoice } from './payInvoice.js';
+
+const InvoiceStatus = enumOf(invoiceStatuses);
+registerEnumType(InvoiceStatus, { name: 'InvoiceStatus' });
+
+@ObjectType('ExplanationStep')
+export class ExplanationStepType {
+  @Field(() => String)
+  label!: string;
+
+  @Field(() => String)
+  expression!: string;
+
+  @Field(() => DecimalScalar)
+  result!: string;
+}
+
+@ObjectType('InvoiceLine', { implements: NodeType })
+export class InvoiceLineType extends NodeType {
+  @Field(() => String)
+  description!: string;
+
+  @Field(() => Boolean)
+  proration!: boolean;
+
+  @Field(() => [ExplanationStepType], {
+    description: "How the amount came about: each step with its expression and exact result, down to the events' total",
+  })
+  explanation!: ExplanationStepType[];
+}
+
+@ObjectType('Invoice', { implements: NodeType })
+export class InvoiceType extends NodeType {
+  @Field(() => String, { nullable: true, description: 'Assigned when it is finalised, without gaps per account' })
+  number?: string | null;
+
+  @Field(() => InvoiceStatus)
+  status!: Invoice['status'];
+
+  @Field(() => DateTime, { nullable: true })
+  issuedAt?: Date | null;
+
+  @Field(() => DateTime, { nullable: true })
+  dueAt?: Date | null;
+
+  @Field(() => CurrencyScalar)
+  currency!: string;
+
+  @Field(() => DateTime, { nullable: true })
+  nextPaymentAttemptAt?: Date | null;
+}
+
+const InvoiceConnection = connectionType('Invoice', () => InvoiceType);
+
+@ObjectType('InvoicePayload')
+class InvoicePayload {
+  @Field(() => InvoiceType, { nullable: true })
+  invoice?: Invoice | undefined;
+
+  @Field(() => [UserErrorType])
+  userErrors!: UserErrorType[];
+
+  @Field(() => Boolean)
+  replayed!: boolean;
+}
+
+@InputType('InvoiceIdInput')
+class InvoiceIdInput {
+  @Field(() => String)
+  idempotencyKey!: string;
+
+  @Field(() => ID)
+  invoiceId!: string;
+}
+
+/** A line with the currency of its invoice, which the line itself doesn't repeat. */
+export type LineView = InvoiceLine & { currency: string };
+
+/** An invoice that is stored nowhere and brings its own lines: what a preview shows. */
+export type DraftInvoice = Invoice & { draftLines: LineView[] };
+
+const periodOf = ({
+  periodStart,
+  periodEnd,
+}: {
+  periodStart?: Date | null;
+  periodEnd?: Date | null;
+}): PeriodType | null => (periodStart && periodEnd ? { start: periodStart, end: periodEnd } : null);
+
+@Resolver(() => InvoiceLineType)
+export class InvoiceLineResolver {
+  @FieldResolver(() => ID)
+  id(@Root() line: LineView): string {
+    return publicId('invoiceLine', line.id);
+  }
+
+  @FieldResolver(() => PeriodType, { nullable: true })
+  period(@Root() line: LineView): PeriodType | null {
+    return periodOf(line);
+  }
+
+  @FieldResolver(() => DecimalScalar)
+  quantity(@Root() line: LineView): Decimal {
+    return new Decimal(line.quantity);
+  }
+
+  @FieldResolver(() => DecimalScalar, { nullable: true })
+  unitAmount(@Root() line: LineView): Decimal | null {
+    return line.unitAmount == null ? null : new Decimal(line.unitAmount);
+  }
+
+  @FieldResolver(() => MoneyType)
+  amount(@Root() line: LineView): MoneyType {
+    return moneyOf(line.amountMinor, line.currency);
+  }
+}
+
+@Resolver(() => InvoiceType)
+export class InvoiceResolver {
+  @FieldResolver(() => ID)
+  id(@Root() invoice: Invoice): string {
+    return publicId('invoice', invoice.id);
+  }
+
+  @FieldResolver(() => PeriodType, { nullable: true })
+  period(@Root() invoice: Invoice): PeriodType | null {
+    return periodOf(invoice);
+  }
+
+  @FieldResolver(() => MoneyType)
+  subtotal(@Root() invoice: Invoice): MoneyType {
+    return moneyOf(invoice.subtotalMinor, invoice.currency);
+  }
+
+  @FieldResolver(() => MoneyType)
+  discount(@Root() invoice: Invoice): MoneyType {
+    return moneyOf(invoice.discountMinor, invoice.currency);
+  }
+
+  @FieldResolver(() => MoneyType)
+  tax(@Root() invoice: Invoice): MoneyType {
+    return moneyOf(invoice.taxMinor, invoice.currency);
+  }
+
+  @FieldResolver(() => MoneyType)
+  total(@Root() invoice: Invoice): MoneyType {
+    return moneyOf(invoice.totalMinor, invoice.currency);
+  }
+
+  @FieldResolver(() => MoneyType)
+  creditApplied(@Root() invoice: Invoice): MoneyType {
+    return moneyOf(invoice.creditAppliedMinor, invoice.currency);
+  }
+
+  @FieldResolver(() => MoneyType)
+  walletApplied(@Root() invoice: Invoice): MoneyType {
+    return moneyOf(invoice.walletAppliedMinor, invoice.currency);
+  }
+
+  @FieldResolver(() => MoneyType)
+  amountPaid(@Root() invoice: Invoice): MoneyType {
+    return moneyOf(invoice.amountPaidMinor, invoice.currency);
+  }
+
+  @FieldResolver(() => MoneyType)
+  amountDue(@Root() invoice: Invoice): MoneyType {
+    return moneyOf(invoice.amountDueMinor, invoice.currency);
+  }
+
+  @FieldResolver(() => [InvoiceLineType])
+  async lines(@Root() invoice: Invoice | DraftInvoice, @Ctx() { scope }: Context): Promise<LineView[]> {
+    if ('draftLines' in invoice) return invoice.draftLines;
+    const lines = (await load(scope, linesByInvoiceIds, invoice.accountId, invoice.id)) ?? [];
+    return lines.map((line) => ({ ...line, currency: invoice.currency }));
+  }
+
+  @FieldResolver(() => [PaymentType])
+  async payments(@Root() invoice: Invoice, @Ctx() { scope }: Context): Promise<Payment[]> {
+    return (await load(scope, paymentsBySubjectIds, invoice.accountId, invoice.id)) ?? [];
+  }
+
+  @FieldResolver(() => String)
+  pdfUrl(@Root() invoice: Invoice, @Ctx() { deps }: Context): string {
+    return deps.publicUrl() + invoicePdfPath(invoice.id);
+  }
+
+  @Query(() => InvoiceType, { nullable: true })
+  async invoice(@Arg('id', () => ID) id: string, @Ctx() { scope, actor }: Context): Promise<Invoice | null> {
+    requireScope(actor, 'invoices:read');
+    const uuid = uuidOf('invoice', id);
+    return uuid === undefined ? null : ((await load(scope, invoicesByIds, actor.accountId, uuid)) ?? null);
+  }
+
+  @Query(() => InvoiceConnection)
+  invoices(
+    @Arg('first', () => Int, { nullable: true, defaultValue: 20 }) first: number | null,
+    @Arg('after', () => String, { nullable: true }) after: string | undefined,
+    @Arg('status', () => [InvoiceStatus], { nullable: true }) status: Invoice['status'][] | undefined,
+    @Ctx() { scope, actor }: Context,
+  ): Promise<Connection<Invoice>> {
+    requireScope(actor, 'invoices:read');
+    return listInvoices(scope.em, actor.accountId, { first, after, status });
+  }
+
+  @Mutation(() => InvoicePayload)
+  payInvoice(
+    @Arg('input', () => InvoiceIdInput) input: InvoiceIdInput,
+    @Ctx() { deps, actor, scope }: Context,
+  ): Promise<InvoicePayload> {
+    return payload(async () => {
+      const { invoiceId, replayed, error } = await payInvoice(deps, actor, { ...input });
+      return { invoice: await load(scope, invoicesByIds, actor.accountId, invoiceId), replayed, error };
+    });
+  }
+
+  @Subscription(() => InvoiceType, {
+    description: 'An invoice, each time one has changed; with `after` (the cursor of an event) from there on',
+    subscribe: ({ args, context: { deps, actor } }: { args: { after?: string }; context: Context }) => {
+      requireScope(actor, 'invoices:read');
+      const feed = deps.feed.open({ accountId: actor.accountId, after: sequenceAfter(args.after) });
+      return filtered(feed, (event) => event.type.startsWith('invoice.'));
+    },
+  })
+  async invoiceUpdated(
+    @Arg('after', () => String, { nullable: true }) _after: string | undefined,
+    @Root() event: LoggedEvent,
+    @Ctx() { scope }: Context,
+  ): Promise<Invoice | undefined> {
+    return load(scope, invoicesByIds, event.accountId, uuidOf('invoice', String(event.data.id))!);
+  }
+}
