@@ -1,0 +1,296 @@
+import { Account } from '../account/account.entity.js';
+import { Metric } from '../catalog/plan.entity.js';
+import { parseDecimal } from '../domain/decimal.js';
+import { BillingError, invalid, type UserErrorCode } from '../domain/errors.js';
+import { decideUsage, type UsageDecision, type UsageEvent, type WindowChange } from '../domain/usage.js';
+import { type Actor, requireScope } from '../platform/actor.js';
+import type { Clock } from '../platform/clock.js';
+import { createCoalescer } from '../platform/coalesce.js';
+import { type Db, TransactionRace, type Tx, transact } from '../platform/db.js';
+import type { Deps } from '../platform/deps.js';
+import { uuidOf } from '../platform/ids.js';
+import { rowsOf, sql } from '../platform/sql.js';
+import { presentThreshold } from './usage.present.js';
+import { readWatermark } from './usageSummary.js';
+import { lockWindows, type WindowRow } from './windows.js';
+
+export interface UsageEventInput {
+  transactionId: string;
+  /** `acct_…`; only an operator's token may name an account that isn't its own. */
+  accountId?: string | null | undefined;
+  metric: string;
+  /** Exact decimal as text; default 1. */
+  value?: string | null | undefined;
+  /** Default: now. */
+  timestamp?: Date | null | undefined;
+  properties?: object | null | undefined;
+}
+
+export interface UsageEventResult {
+  transactionId: string;
+  status: 'ACCEPTED' | 'DUPLICATE' | 'REJECTED';
+  error?: { code: UserErrorCode; message: string; field: string[] };
+}
+
+export interface RecordUsageAnswer {
+  /** One for each event, in order. */
+  results: UsageEventResult[];
+  watermark: string;
+}
+
+export const maxEventsPerRequest = 5_000;
+
+type Needs = Pick<Deps, 'db' | 'clock'>;
+type Parsed = UsageEvent & { properties: object | null };
+type Decision = UsageDecision | { status: 'REJECTED'; code: 'UNAVAILABLE'; message: string; field: string };
+interface Recorded {
+  decision: Decision;
+  watermark: bigint;
+}
+
+/**
+ * Records usage events. Each gets its own answer and one bad event doesn't fail its neighbours: accepted once per account
+ * and `transactionId`, a repeat answers DUPLICATE. Everything that arrives for an account while its last batch commits
+ * goes into one next transaction.
+ */
+export async function recordUsage(
+  deps: Needs,
+  actor: Actor,
+  events: readonly UsageEventInput[],
+): Promise<RecordUsageAnswer> {
+  requireScope(actor, 'usage:write');
+  if (events.length === 0 || events.length > maxEventsPerRequest) {
+    throw invalid(`events has ${events.length} entries, expected 1 to ${maxEventsPerRequest}`, 'events');
+  }
+  const results = new Array<UsageEventResult>(events.length);
+  const byAccount = new Map<string, { index: number; event: Parsed }[]>();
+  events.forEach((input, index) => {
+    try {
+      const accountId = accountOf(actor, input);
+      const event = parseEvent(input, deps.clock.now());
+      const group = byAccount.get(accountId) ?? [];
+      byAccount.set(accountId, group);
+      group.push({ index, event });
+    } catch (error) {
+      if (!(error instanceof BillingError)) throw error;
+      results[index] = rejected(input.transactionId, index, {
+        code: error.code as UserErrorCode,
+        message: error.message,
+        field: String(error.details.field?.[0]),
+      });
+    }
+  });
+
+  let watermark = 0n;
+  await Promise.all(
+    [...byAccount].map(async ([accountId, group]) => {
+      const recorded = await ingestOf(deps).add(
+        accountId,
+        group.map(({ event }) => event),
+      );
+      recorded.forEach(({ decision, watermark: at }, i) => {
+        const { index, event } = group[i]!;
+        results[index] =
+          decision.status === 'REJECTED'
+            ? rejected(event.transactionId, index, decision)
+            : { transactionId: event.transactionId, status: decision.status };
+        if (accountId === actor.accountId && at > watermark) watermark = at;
+      });
+    }),
+  );
+  if (watermark === 0n) watermark = await readWatermark(deps.db.orm.em.fork(), actor.accountId);
+  return { results, watermark: watermark.toString() };
+}
+
+const rejected = (
+  transactionId: string,
+  index: number,
+  { code, message, field }: { code: UserErrorCode; message: string; field: string },
+): UsageEventResult => ({
+  transactionId,
+  status: 'REJECTED',
+  error: { code, message, field: ['events', String(index), field] },
+});
+
+function accountOf(actor: Actor, { accountId }: UsageEventInput): string {
+  if (accountId == null) return actor.accountId;
+  const uuid = uuidOf('account', accountId);
+  if (uuid === undefined || (uuid !== actor.accountId && !actor.operator)) {
+    throw new BillingError('NOT_FOUND', `No account with id '${accountId.slice(0, 80)}'`, { field: ['accountId'] });
+  }
+  return uuid;
+}
+
+function parseEvent(input: UsageEventInput, now: Date): Parsed {
+  const { transactionId, metric, timestamp } = input;
+  if (transactionId.length === 0 || transactionId.length > 255) {
+    throw invalid(`transactionId has ${transactionId.length} characters, expected 1 to 255`, 'transactionId');
+  }
+  // PostgreSQL's text can't hold a zero byte; one such event must not fail the whole batch.
+  if (transactionId.includes('\0') || metric.includes('\0'))
+    throw invalid('A zero byte is not allowed', 'transactionId');
+  const value = parseDecimal(input.value ?? '1');
+  if (!value)
+    throw invalid(
+      `'${String(input.value).slice(0, 40)}' is not a decimal such as 45.7 (at most 20 digits before and 12 after the point)`,
+      'value',
+    );
+  if (timestamp && Number.isNaN(timestamp.getTime()))
+    throw invalid('timestamp is not an RFC 3339 instant', 'timestamp');
+  return { transactionId, metric, value, timestamp: timestamp ?? now, properties: input.properties ?? null };
+}
+
+type Ingest = ReturnType<typeof createCoalescer<Parsed, Recorded>>;
+const ingests = new WeakMap<Db, WeakMap<Clock, Ingest>>();
+
+/** One coalescer for each database and clock: all doors of the process share it. */
+function ingestOf(deps: Needs): Ingest {
+  const byClock = ingests.get(deps.db) ?? new WeakMap<Clock, Ingest>();
+  ingests.set(deps.db, byClock);
+  let ingest = byClock.get(deps.clock);
+  if (!ingest) {
+    const flush = (accountId: string, events: readonly Parsed[]) => recordBatch(deps, accountId, events);
+    ingest = createCoalescer<Parsed, Recorded>({ maxItems: maxEventsPerRequest, flush });
+    byClock.set(deps.clock, ingest);
+  }
+  return ingest;
+}
+
+/**
+ * One transaction: lock the windows, decide, write. Two statements; a third looks for repeats when one turned up, or when
+ * an event is refused (a repeat of an accepted one answers DUPLICATE whatever its content). An event without a window is
+ * looked at twice: a renewal that this waited for has opened windows that the waiting statement could not see.
+ */
+async function recordBatch(deps: Needs, accountId: string, events: readonly Parsed[]): Promise<Recorded[]> {
+  let lookForRepeats = false;
+  let lookedTwice = false;
+  return transact(deps, accountId, async (tx) => {
+    const windows = await lockWindows(tx, events);
+    const knownMetrics = await metricsKnown(tx, { windows, events });
+    const decide = (seen: ReadonlySet<string>) => decideUsage({ events, windows, seen, knownMetrics, now: tx.now });
+    let decided = decide(lookForRepeats ? await recordedIds(tx, events) : new Set());
+    if (!lookForRepeats && decided.decisions.some((d) => d.status === 'REJECTED')) {
+      lookForRepeats = true;
+      decided = decide(await recordedIds(tx, events));
+    }
+    if (!lookedTwice && decided.decisions.some((d) => d.status === 'REJECTED' && d.code === 'ILLEGAL_STATE')) {
+      lookedTwice = true;
+      throw new TransactionRace();
+    }
+    const { decisions, changes } = decided;
+    const answers = decisions.map((decision, i) => betweenPeriods(decision, { event: events[i]!, windows }));
+    if (changes.length === 0) {
+      const watermark = await readWatermark(tx.em, accountId);
+      return answers.map((decision) => ({ decision, watermark }));
+    }
+    const { inserted, watermark } = await writeBatch(tx, { events, decisions, changes });
+    if (inserted !== decisions.filter((d) => d.status === 'ACCEPTED').length) {
+      // An id was recorded before (or by another process just now): decide again, knowing which.
+      lookForRepeats = true;
+      throw new TransactionRace();
+    }
+    await announce(tx, windows, changes);
+    return answers.map((decision) => ({ decision, watermark }));
+  });
+}
+
+/** A period that is over is renewed within seconds; until then its successor's events are asked to come again. */
+function betweenPeriods(
+  decision: UsageDecision,
+  { event, windows }: { event: Parsed; windows: readonly WindowRow[] },
+): Decision {
+  if (decision.status !== 'REJECTED' || decision.code !== 'ILLEGAL_STATE') return decision;
+  const over = windows.find((w) => w.metric === event.metric && w.closedAt === null && w.period.end <= event.timestamp);
+  if (!over) return decision;
+  const message = `The period ended at ${over.period.end.toISOString()} and the next one is about to open: send the event again`;
+  return { status: 'REJECTED', code: 'UNAVAILABLE', message, field: 'timestamp' };
+}
+
+/** The metrics of the windows; all of the catalog's when an event names another. */
+async function metricsKnown(
+  tx: Tx,
+  { windows, events }: { windows: readonly WindowRow[]; events: readonly Parsed[] },
+): Promise<Set<string>> {
+  const known = new Set(windows.map((w) => w.metric));
+  if (events.every((event) => known.has(event.metric))) return known;
+  const all = await tx.em.find(Metric, {}, { fields: ['code'], disableIdentityMap: true });
+  return new Set(all.map((metric) => metric.code));
+}
+
+async function recordedIds(tx: Tx, events: readonly Parsed[]): Promise<Set<string>> {
+  const rows = await rowsOf(
+    tx.em,
+    sql<{ id: string }>`
+      select id from usage_event where account_id = ${tx.accountId} and id = any(${events.map((e) => e.transactionId)}::text[])`,
+  );
+  return new Set(rows.map((row) => row.id));
+}
+
+async function writeBatch(
+  tx: Tx,
+  {
+    events,
+    decisions,
+    changes,
+  }: { events: readonly Parsed[]; decisions: readonly UsageDecision[]; changes: readonly WindowChange[] },
+): Promise<{ inserted: number; watermark: bigint }> {
+  const { accountId, now } = tx;
+  const accepted = events.flatMap((event, i) => {
+    const decision = decisions[i]!;
+    return decision.status === 'ACCEPTED' ? [{ event, decision }] : [];
+  });
+  const [row] = await rowsOf(
+    tx.em,
+    sql<{ inserted: string; watermark: string }>`
+      with inserted as (
+        insert into usage_event (account_id, id, metric_code, value, occurred_at, window_id, late, properties, recorded_at)
+        select ${accountId}::uuid, e.id, e.metric_code, e.value, e.occurred_at, e.window_id, e.late, e.properties, ${now}
+        from unnest(${accepted.map(({ event }) => event.transactionId)}::text[], ${accepted.map(({ event }) => event.metric)}::text[],
+          ${accepted.map(({ event }) => event.value.toFixed())}::numeric[], ${accepted.map(({ event }) => event.timestamp)}::timestamptz[],
+          ${accepted.map(({ decision }) => decision.windowId)}::uuid[], ${accepted.map(({ decision }) => decision.late)}::boolean[],
+          ${accepted.map(({ event }) => event.properties && JSON.stringify(event.properties))}::jsonb[])
+          as e (id, metric_code, value, occurred_at, window_id, late, properties)
+        order by e.id
+        on conflict (account_id, id) do nothing
+        returning 1
+      ), counted as (
+        update usage_window set used = c.used, event_count = c.event_count, latest_at = c.latest_at, fired_percents = c.fired::numeric[]
+        from unnest(${changes.map((c) => c.windowId)}::uuid[], ${changes.map((c) => c.used.toFixed())}::numeric[],
+          ${changes.map((c) => c.eventCount)}::int[], ${changes.map((c) => c.latestAt)}::timestamptz[],
+          ${changes.map((c) => `{${c.fired.join(',')}}`)}::text[]) as c (id, used, event_count, latest_at, fired)
+        where usage_window.account_id = ${accountId} and usage_window.id = c.id
+      ), marked as (
+        insert into usage_cursor (account_id, id, watermark) values (${accountId}, ${accountId}, 1)
+        on conflict (account_id, id) do update set watermark = usage_cursor.watermark + 1
+        returning watermark
+      )
+      select (select count(*) from inserted) as inserted, (select watermark from marked) as watermark`,
+  );
+  return { inserted: Number(row!.inserted), watermark: BigInt(row!.watermark) };
+}
+
+/** Events for the thresholds that were crossed, a hint for the live summaries, and a look at the wallet where usage costs. */
+async function announce(tx: Tx, windows: readonly WindowRow[], changes: readonly WindowChange[]): Promise<void> {
+  tx.touchUsage();
+  const changed = changes.map((change) => ({ change, window: windows.find((w) => w.id === change.windowId)! }));
+  if (changed.some(({ change }) => change.crossed.length + change.cleared.length > 0)) {
+    const { timeZone } = await tx.em.findOneOrFail(Account, { id: tx.accountId });
+    for (const { change, window } of changed) {
+      const of = { window, used: change.used, timeZone };
+      for (const percent of change.crossed)
+        tx.emit({ type: 'usage.threshold', data: presentThreshold({ ...of, percent }) });
+      for (const percent of change.cleared)
+        tx.emit({ type: 'usage.threshold_cleared', data: presentThreshold({ ...of, percent }) });
+    }
+  }
+  const costs = changed.some(
+    ({ change, window }) => window.overage === 'CHARGE' && window.limit && change.used.greaterThan(window.limit),
+  );
+  if (costs) {
+    await rowsOf(
+      tx.em,
+      sql`update wallet set recharge_due_at = ${tx.now}
+          where account_id = ${tx.accountId} and auto_recharge_enabled and recharge_due_at is null`,
+    );
+  }
+}

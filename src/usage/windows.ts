@@ -1,0 +1,235 @@
+import type { EntityManager } from '@mikro-orm/postgresql';
+import type { PlanFeature } from '../catalog/plan.entity.js';
+import { Metric } from '../catalog/plan.entity.js';
+import { Decimal, zero } from '../domain/decimal.js';
+import type { Period } from '../domain/period.js';
+import { rateOverage } from '../domain/rating.js';
+import { crossThresholds, defaultThresholdPercents } from '../domain/thresholds.js';
+import type { UsageWindow as DomainWindow } from '../domain/usage.js';
+import type { LineDraft } from '../invoice/issueInvoice.js';
+import type { Tx } from '../platform/db.js';
+import { newId } from '../platform/ids.js';
+import { instantOf, rowsOf, sql } from '../platform/sql.js';
+import { UsageWindow } from './usage.entity.js';
+import { presentThreshold } from './usage.present.js';
+
+/** A window as the hot path reads it. */
+export type WindowRow = DomainWindow & { readonly unitPrice: Decimal | null };
+
+interface RawWindow {
+  id: string;
+  metric_code: string;
+  aggregation: DomainWindow['aggregation'];
+  period_start: string;
+  period_end: string;
+  limit_quantity: string | null;
+  overage: DomainWindow['overage'];
+  unit_price: string | null;
+  used: string;
+  event_count: number;
+  latest_at: string | null;
+  threshold_percents: string[];
+  fired_percents: string[];
+  closed_at: string | null;
+}
+
+/** How long a window may still be named by an event after it ended. */
+const lateMs = 24 * 3_600_000;
+
+/**
+ * Locks, in one statement, the account's windows that these events may count in. Ordered by id, so that two batches never
+ * wait for each other in a circle.
+ */
+export async function lockWindows(
+  tx: Tx,
+  events: readonly { metric: string; timestamp: Date }[],
+): Promise<WindowRow[]> {
+  const metrics = [...new Set(events.map((event) => event.metric))];
+  const earliestMs = events.reduce((min, event) => Math.min(min, event.timestamp.getTime()), Number.POSITIVE_INFINITY);
+  const rows = await rowsOf(
+    tx.em,
+    sql<RawWindow>`
+      select id, metric_code, aggregation, period_start, period_end, limit_quantity, overage, unit_price, used, event_count,
+        latest_at, threshold_percents::text[], fired_percents::text[], closed_at
+      from usage_window
+      where account_id = ${tx.accountId} and metric_code = any(${metrics}::text[])
+        and (closed_at is null or (period_end > ${new Date(earliestMs)} and period_end > ${new Date(tx.now.getTime() - lateMs)}))
+      order by id for update`,
+  );
+  return rows.map((row) => ({
+    id: row.id,
+    metric: row.metric_code,
+    aggregation: row.aggregation,
+    period: { start: instantOf(row.period_start), end: instantOf(row.period_end) },
+    limit: row.limit_quantity === null ? null : new Decimal(row.limit_quantity),
+    overage: row.overage,
+    unitPrice: row.unit_price === null ? null : new Decimal(row.unit_price),
+    used: new Decimal(row.used),
+    eventCount: row.event_count,
+    latestAt: row.latest_at === null ? null : instantOf(row.latest_at),
+    percents: row.threshold_percents.map(Number),
+    fired: row.fired_percents.map(Number),
+    closedAt: row.closed_at === null ? null : instantOf(row.closed_at),
+  }));
+}
+
+export interface WindowTerms {
+  subscriptionId: string;
+  period: Period;
+  features: readonly PlanFeature[];
+  currency: string;
+  timeZone: string;
+}
+
+/**
+ * Opens a window for each metric of the plan. A LATEST metric is a level and goes on from where the last window ended;
+ * all others start at zero. Thresholds a level already stands above are announced for the new period.
+ */
+export async function openWindows(tx: Tx, terms: WindowTerms): Promise<void> {
+  const levels = await rowsOf(
+    tx.em,
+    sql<{ metric_code: string; used: string; latest_at: string | null }>`
+      select distinct on (metric_code) metric_code, used, latest_at from usage_window
+      where account_id = ${tx.accountId} and aggregation = 'LATEST' order by metric_code, period_end desc, id desc`,
+  );
+  const metrics = await tx.em.find(Metric, { code: { $in: metricCodes(terms.features) } });
+  for (const feature of terms.features) {
+    const metric = metrics.find((m) => m.code === feature.metricCode);
+    if (!metric) continue;
+    const level = metric.aggregation === 'LATEST' ? levels.find((l) => l.metric_code === metric.code) : undefined;
+    const window = tx.em.create(UsageWindow, {
+      accountId: tx.accountId,
+      id: newId(),
+      subscriptionId: terms.subscriptionId,
+      metricCode: metric.code,
+      featureName: feature.name,
+      position: feature.position,
+      aggregation: metric.aggregation,
+      periodStart: terms.period.start,
+      periodEnd: terms.period.end,
+      ...termsOf(feature),
+      currency: terms.currency,
+      used: level?.used ?? '0',
+      latestAt: level?.latest_at ? instantOf(level.latest_at) : null,
+      thresholdPercents: [...defaultThresholdPercents],
+      firedPercents: [],
+    });
+    fireThresholds(tx, window, terms.timeZone);
+  }
+  tx.touchUsage();
+}
+
+/** Gives the open windows the limits (and the end) of another plan's period; counts stay. Thresholds are re-armed or fired by the new limits. */
+export async function changeWindowLimits(tx: Tx, terms: WindowTerms): Promise<void> {
+  const windows = await lockOpenWindows(tx, terms.subscriptionId);
+  for (const window of windows) {
+    const feature = terms.features.find((f) => f.metricCode === window.metricCode);
+    // A metric the new plan doesn't grant takes no more usage.
+    Object.assign(window, feature ? termsOf(feature) : { limit: '0', overage: 'BLOCK', unitPrice: null });
+    window.periodEnd = terms.period.end;
+    fireThresholds(tx, window, terms.timeZone);
+  }
+  const known = new Set(windows.map((w) => w.metricCode));
+  await openWindows(tx, {
+    ...terms,
+    features: terms.features.filter((f) => f.metricCode != null && !known.has(f.metricCode)),
+  });
+}
+
+/** Ends the open windows at `at` and returns what they add to the invoice: one line for each with charged overage. */
+export async function closeWindows(
+  tx: Tx,
+  { subscriptionId, at }: { subscriptionId: string; at: Date },
+): Promise<LineDraft[]> {
+  const windows = await lockOpenWindows(tx, subscriptionId);
+  const lines: LineDraft[] = [];
+  for (const window of windows) {
+    if (at < window.periodEnd) window.periodEnd = at;
+    window.closedAt = at;
+    lines.push(...usageLine(window));
+  }
+  tx.touchUsage();
+  return lines;
+}
+
+/** The lines that `closeWindows` would return, from counters that may still move: what a preview shows. */
+export async function usageSoFar(
+  em: EntityManager,
+  { accountId, subscriptionId, at }: { accountId: string; subscriptionId: string; at: Date },
+): Promise<LineDraft[]> {
+  const windows = await em.find(
+    UsageWindow,
+    { accountId, subscriptionId, closedAt: null },
+    { disableIdentityMap: true, orderBy: { id: 'asc' } },
+  );
+  return windows.flatMap((window) =>
+    usageLine({ ...window, periodEnd: at < window.periodEnd ? at : window.periodEnd }),
+  );
+}
+
+/** The line of a window's charged overage; none when there is nothing to charge. */
+export function usageLine(window: UsageWindow): LineDraft[] {
+  const rated = rateWindow(window);
+  if (rated.amountMinor === 0n) return [];
+  return [
+    {
+      description: `${window.featureName} over the limit of ${new Decimal(window.limit ?? 0).toFixed()}`,
+      period: { start: window.periodStart, end: window.periodEnd },
+      quantity: rated.quantity,
+      unitAmount: window.unitPrice == null ? null : new Decimal(window.unitPrice),
+      amountMinor: rated.amountMinor,
+      proration: false,
+      explanation: rated.explanation,
+    },
+  ];
+}
+
+/** What a window's usage costs so far. */
+export const rateWindow = (window: Pick<UsageWindow, 'used' | 'limit' | 'overage' | 'unitPrice' | 'currency'>) =>
+  rateOverage({
+    used: new Decimal(window.used),
+    limit: window.limit == null ? null : new Decimal(window.limit),
+    overage: window.overage,
+    unitPrice: window.unitPrice == null ? null : new Decimal(window.unitPrice),
+    currency: window.currency,
+  });
+
+const metricCodes = (features: readonly PlanFeature[]): string[] =>
+  features.flatMap((f) => (f.metricCode == null ? [] : [f.metricCode]));
+
+const termsOf = (feature: PlanFeature) => ({
+  limit: feature.limit ?? null,
+  overage: feature.overage,
+  unitPrice: feature.unitPrice ?? null,
+});
+
+/** The subscription's open windows, locked: no usage counts in them until the transaction ends. */
+export async function lockOpenWindows(tx: Tx, subscriptionId: string): Promise<UsageWindow[]> {
+  await rowsOf(
+    tx.em,
+    sql`select id from usage_window
+        where account_id = ${tx.accountId} and subscription_id = ${subscriptionId} and closed_at is null order by id for update`,
+  );
+  return tx.em.find(
+    UsageWindow,
+    { accountId: tx.accountId, subscriptionId, closedAt: null },
+    { orderBy: { id: 'asc' }, refresh: true },
+  );
+}
+
+function fireThresholds(tx: Tx, window: UsageWindow, timeZone: string): void {
+  const used = new Decimal(window.used ?? zero);
+  const limit = window.limit == null ? null : new Decimal(window.limit);
+  const { crossed, cleared, fired } = crossThresholds({
+    used,
+    limit,
+    percents: window.thresholdPercents.map(Number),
+    fired: window.firedPercents.map(Number),
+  });
+  window.firedPercents = fired;
+  const row = { metric: window.metricCode, limit, period: { start: window.periodStart, end: window.periodEnd } };
+  for (const percent of crossed)
+    tx.emit({ type: 'usage.threshold', data: presentThreshold({ window: row, used, timeZone, percent }) });
+  for (const percent of cleared)
+    tx.emit({ type: 'usage.threshold_cleared', data: presentThreshold({ window: row, used, timeZone, percent }) });
+}
