@@ -1,0 +1,112 @@
+import { LockMode } from '@mikro-orm/postgresql';
+import { Account } from '../account/account.entity.js';
+import { featuresOf, planById } from '../catalog/plans.js';
+import { collectInvoice } from '../invoice/collectInvoice.js';
+import { issueInvoice } from '../invoice/issueInvoice.js';
+import { defaultPaymentMethod } from '../payment/paymentMethods.js';
+import { type Tx, transact } from '../platform/db.js';
+import type { Deps } from '../platform/deps.js';
+import { newId } from '../platform/ids.js';
+import { rowsOf, sql } from '../platform/sql.js';
+import { closeWindows, openWindows } from '../usage/windows.js';
+import { endSubscription } from './cancelSubscription.js';
+import { endWaitingChange } from './changePlan.js';
+import { feeLine, nextPeriod } from './decide.js';
+import { abandon } from './subscribe.js';
+import { Subscription } from './subscription.entity.js';
+import { emitSubscription } from './subscriptions.js';
+
+type Needs = Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>;
+
+/** Sweep: renews, ends or abandons every subscription whose time has come. */
+export async function advanceDueSubscriptions(deps: Needs): Promise<number> {
+  const due = await rowsOf(
+    deps.db.orm.em.fork(),
+    sql<{ account_id: string; id: string }>`
+      select account_id, id from subscription where due_at <= ${deps.clock.now()} order by due_at limit 100`,
+  );
+  for (const { account_id, id } of due) await advanceSubscription(deps, { accountId: account_id, subscriptionId: id });
+  return due.length;
+}
+
+/**
+ * Does what is due on one subscription, in order and each at its own time: after a long standstill every missed period is
+ * invoiced by itself. Two schedulers can't renew twice: the second waits for the row lock and finds nothing due.
+ */
+export async function advanceSubscription(
+  deps: Needs,
+  { accountId, subscriptionId }: { accountId: string; subscriptionId: string },
+): Promise<void> {
+  for (;;) {
+    const step = await transact(deps, accountId, async (tx) => {
+      const subscription = await tx.em.findOneOrFail(
+        Subscription,
+        { accountId, id: subscriptionId },
+        { lockMode: LockMode.PESSIMISTIC_WRITE },
+      );
+      if (!subscription.dueAt || subscription.dueAt > tx.now) return undefined;
+      if (subscription.status === 'INCOMPLETE') {
+        await abandon(tx, subscription);
+        return { paymentId: undefined };
+      }
+      await endWaitingChange(tx, subscription);
+      if (subscription.dueAt > tx.now) return { paymentId: undefined }; // the change began a new period
+      const at = subscription.periodEnd;
+      if (subscription.cancelAt && subscription.cancelAt <= at) {
+        return { paymentId: await endSubscription(tx, subscription, { at, credit: [], invoiceId: newId() }) };
+      }
+      return { paymentId: await renew(tx, subscription, at) };
+    });
+    if (!step) return;
+    await collectInvoice(deps, { accountId, paymentId: step.paymentId });
+  }
+}
+
+/** Usage of the period that ends, in arrears, and the fee of the one that starts, in advance, on one invoice. */
+async function renew(tx: Tx, subscription: Subscription, at: Date): Promise<string | undefined> {
+  const { em, accountId } = tx;
+  const { timeZone, currency } = await em.findOneOrFail(Account, { id: accountId });
+  const before = await planById(em, subscription.planId);
+  const plan = subscription.pendingPlanId ? await planById(em, subscription.pendingPlanId) : before;
+  const usage = await closeWindows(tx, { subscriptionId: subscription.id, at });
+
+  // A trial's end and a new interval start a new count of periods.
+  const newAnchor =
+    subscription.status === 'TRIALING' ||
+    plan.interval !== before.interval ||
+    plan.intervalCount !== before.intervalCount;
+  if (newAnchor) subscription.anchor = at;
+  if (subscription.status === 'TRIALING') subscription.status = 'ACTIVE';
+  const period = nextPeriod({
+    plan,
+    anchor: subscription.anchor,
+    period: { start: subscription.periodStart, end: at },
+    timeZone,
+  });
+  subscription.planId = plan.id;
+  subscription.pendingPlanId = null;
+  subscription.periodStart = period.start;
+  subscription.periodEnd = period.end;
+  subscription.dueAt = period.end;
+  subscription.version += 1;
+
+  const { paymentId } = await issueInvoice(tx, {
+    id: newId(),
+    reason: 'subscription_cycle',
+    subscriptionId: subscription.id,
+    period,
+    lines: [...usage, feeLine(plan, period)],
+    issuedAt: at,
+    collectFrom: await defaultPaymentMethod(em, accountId),
+  });
+  await openWindows(tx, {
+    subscriptionId: subscription.id,
+    period,
+    features: await featuresOf(em, plan.id),
+    currency,
+    timeZone,
+  });
+  if (plan.id !== before.id) await emitSubscription(tx, 'subscription.updated', subscription);
+  await emitSubscription(tx, 'subscription.renewed', subscription);
+  return paymentId;
+}

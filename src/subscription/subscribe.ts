@@ -1,0 +1,222 @@
+import { LockMode } from '@mikro-orm/postgresql';
+import { Account } from '../account/account.entity.js';
+import { currentPlan, featuresOf, planById } from '../catalog/plans.js';
+import { BillingError, invalid } from '../domain/errors.js';
+import { collectInvoice, voidInvoice } from '../invoice/collectInvoice.js';
+import { Invoice } from '../invoice/invoice.entity.js';
+import { issueInvoice } from '../invoice/issueInvoice.js';
+import { paymentError } from '../payment/charge.js';
+import { Payment, PaymentMethod } from '../payment/payment.entity.js';
+import { defaultPaymentMethod } from '../payment/paymentMethods.js';
+import { resolvePaymentMethod } from '../payment/resolvePaymentMethod.js';
+import { type Actor, requireScope } from '../platform/actor.js';
+import { type Tx, transact } from '../platform/db.js';
+import type { Deps } from '../platform/deps.js';
+import { claimKey, inFlight } from '../platform/idempotency.js';
+import { newId } from '../platform/ids.js';
+import { openWindows } from '../usage/windows.js';
+import { decideSubscribe } from './decide.js';
+import { checkQuote, fingerprintOf, inputHashOf, openQuote, quotedAmounts } from './quote.js';
+import { Subscription } from './subscription.entity.js';
+import { emitSubscription } from './subscriptions.js';
+
+export interface SubscribeInput {
+  idempotencyKey?: string | undefined;
+  planCode: string;
+  /** Undefined: the default method. */
+  paymentMethodId?: string | undefined;
+  previewToken?: string | undefined;
+}
+
+export interface SubscriptionAnswer {
+  subscriptionId: string;
+  invoiceId: string | undefined;
+  replayed: boolean;
+  /** Declined or waiting for 3-D Secure: the change has not taken effect. */
+  error: BillingError | undefined;
+}
+
+type Needs = Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>;
+
+/** How long an unpaid first invoice can still be paid. */
+const incompleteForMs = 24 * 3_600_000;
+
+/**
+ * Subscribes the account to a plan: issues the first invoice, collects it, and activates. Declined: the subscription
+ * stays INCOMPLETE, grants nothing, and becomes active if the invoice is paid within 24 h; subscribing again replaces it.
+ * CONFLICT while another subscription is live.
+ */
+export async function subscribe(deps: Needs, actor: Actor, input: SubscribeInput): Promise<SubscriptionAnswer> {
+  requireScope(actor, 'subscriptions:write');
+  const { accountId } = actor;
+  const { idempotencyKey, previewToken, ...request } = input;
+  const chosen =
+    input.paymentMethodId === undefined
+      ? undefined
+      : await resolvePaymentMethod(deps, actor, { reference: input.paymentMethodId, idempotencyKey });
+
+  const claim = await transact(deps, accountId, async (tx) => {
+    // read
+    const { em } = tx;
+    const ids = { subscriptionId: newId(), invoiceId: newId() };
+    const claimed = await claimKey(tx, { operation: 'subscribe', key: idempotencyKey, input: request, answer: ids });
+    if (claimed.replayed) return { ...claimed, paymentId: undefined };
+    const account = await em.findOneOrFail(Account, { id: accountId }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+    const plan = await currentPlan(em, input.planCode, 'planCode');
+    if (plan.currency !== account.currency) {
+      throw invalid(`${plan.code} is priced in ${plan.currency}, the account is in ${account.currency}`, 'planCode');
+    }
+    await replaceIncomplete(tx);
+    const quote = await openQuote(em, previewToken, {
+      operation: 'subscribe',
+      accountId,
+      inputHash: inputHashOf(request),
+      now: tx.now,
+    });
+
+    // decide
+    const { timeZone, currency } = account;
+    const at = quote?.at ?? tx.now;
+    const { period, trial, lines } = decideSubscribe({ plan, at, timeZone });
+    const amounts = await quotedAmounts(em, { accountId, currency, lines });
+    checkQuote(quote, fingerprintOf({ planId: plan.id, subscriptionVersion: 0, effective: 'now', lines, amounts }));
+    const method = chosen
+      ? await em.findOne(PaymentMethod, { accountId, id: chosen })
+      : await defaultPaymentMethod(em, accountId);
+    if (amounts.dueNowMinor > 0n && !method) {
+      throw new BillingError(
+        'ILLEGAL_STATE',
+        'The account has no payment method: add one, or name one in paymentMethodId',
+        {
+          field: ['paymentMethodId'],
+        },
+      );
+    }
+
+    // write
+    const subscription = em.create(Subscription, {
+      accountId,
+      id: ids.subscriptionId,
+      version: 1,
+      status: 'INCOMPLETE',
+      planId: plan.id,
+      anchor: trial ? period.end : at,
+      periodStart: period.start,
+      periodEnd: period.end,
+      trialEndsAt: trial ? period.end : null,
+      firstInvoiceId: trial ? null : ids.invoiceId,
+      dueAt: new Date(tx.now.getTime() + incompleteForMs),
+      createdAt: tx.now,
+    });
+    if (trial) {
+      await activate(tx, subscription);
+      return { ...claimed, paymentId: undefined };
+    }
+    const { invoice, paymentId } = await issueInvoice(tx, {
+      id: ids.invoiceId,
+      reason: 'subscription_create',
+      subscriptionId: subscription.id,
+      period,
+      lines,
+      issuedAt: tx.now,
+      collectFrom: method,
+    });
+    if (invoice.status === 'PAID') await activate(tx, subscription);
+    return { ...claimed, paymentId };
+  });
+
+  const { subscriptionId, invoiceId } = claim.answer;
+  if (!claim.replayed) {
+    await collectInvoice(deps, { accountId, paymentId: claim.paymentId });
+    await activatePaid(deps, { accountId, invoiceId });
+  }
+  return subscriptionAnswer(deps, { accountId, subscriptionId, invoiceId, replayed: claim.replayed });
+}
+
+/** An INCOMPLETE subscription makes way for a new try; any other live one is a CONFLICT. */
+async function replaceIncomplete(tx: Tx): Promise<void> {
+  const { em, accountId } = tx;
+  const live = await em.findOne(
+    Subscription,
+    { accountId, status: { $ne: 'CANCELED' } },
+    { lockMode: LockMode.PESSIMISTIC_WRITE },
+  );
+  if (!live) return;
+  const underWay = await em.count(Payment, { accountId, subjectId: live.firstInvoiceId ?? live.id, status: 'PENDING' });
+  if (live.status !== 'INCOMPLETE' || underWay > 0) {
+    const { code } = await planById(em, live.planId);
+    throw new BillingError(
+      'CONFLICT',
+      `The account already has a subscription to ${code} (${live.status}): change or cancel it instead`,
+      {
+        field: ['planCode'],
+      },
+    );
+  }
+  await abandon(tx, live);
+}
+
+/** Ends an INCOMPLETE subscription: its invoice is voided, nothing was ever granted. */
+export async function abandon(tx: Tx, subscription: Subscription): Promise<void> {
+  const invoice =
+    subscription.firstInvoiceId == null
+      ? null
+      : await tx.em.findOne(
+          Invoice,
+          { accountId: tx.accountId, id: subscription.firstInvoiceId },
+          { lockMode: LockMode.PESSIMISTIC_WRITE },
+        );
+  if (invoice) await voidInvoice(tx, invoice);
+  subscription.status = 'CANCELED';
+  subscription.canceledAt = tx.now;
+  subscription.version += 1;
+  subscription.dueAt = null;
+  await tx.em.flush();
+}
+
+/** Grants what the plan grants, from the start of the first period. */
+async function activate(tx: Tx, subscription: Subscription): Promise<void> {
+  const { em, accountId } = tx;
+  const { timeZone, currency } = await em.findOneOrFail(Account, { id: accountId });
+  subscription.status = subscription.trialEndsAt ? 'TRIALING' : 'ACTIVE';
+  subscription.dueAt = subscription.periodEnd;
+  const period = { start: subscription.periodStart, end: subscription.periodEnd };
+  const features = await featuresOf(em, subscription.planId);
+  await openWindows(tx, { subscriptionId: subscription.id, period, features, currency, timeZone });
+  await emitSubscription(tx, 'subscription.created', subscription);
+}
+
+/** Activates the subscription whose first invoice this is, once it is paid; does nothing for any other invoice. */
+export async function activatePaid(
+  deps: Pick<Deps, 'db' | 'clock'>,
+  { accountId, invoiceId }: { accountId: string; invoiceId: string },
+): Promise<void> {
+  await transact(deps, accountId, async (tx) => {
+    const subscription = await tx.em.findOne(
+      Subscription,
+      { accountId, firstInvoiceId: invoiceId, status: 'INCOMPLETE' },
+      { lockMode: LockMode.PESSIMISTIC_WRITE },
+    );
+    const invoice = subscription && (await tx.em.findOneOrFail(Invoice, { accountId, id: invoiceId }));
+    if (invoice?.status === 'PAID') await activate(tx, subscription!);
+  });
+}
+
+/** What the caller of a change is told, built from the rows it made; a repeat with the same key builds the same. */
+export async function subscriptionAnswer(
+  deps: Pick<Deps, 'db'>,
+  {
+    accountId,
+    subscriptionId,
+    invoiceId,
+    replayed,
+  }: { accountId: string; subscriptionId: string; invoiceId: string; replayed: boolean },
+): Promise<SubscriptionAnswer> {
+  const em = deps.db.orm.em.fork();
+  const invoice = await em.findOne(Invoice, { accountId, id: invoiceId });
+  const [payment] = invoice
+    ? await em.find(Payment, { accountId, subjectId: invoiceId }, { orderBy: { id: 'asc' }, limit: 1 })
+    : [];
+  if (replayed && payment?.status === 'PENDING') throw inFlight();
+  return { subscriptionId, invoiceId: invoice?.id, replayed, error: payment && paymentError(payment) };
+}

@@ -1,0 +1,36 @@
+import { defineEntity, type InferEntity, p } from '@mikro-orm/core';
+import { accountKey, idKey, instant } from '../platform/columns.js';
+
+export const subscriptionStatuses = ['INCOMPLETE', 'TRIALING', 'ACTIVE', 'PAST_DUE', 'PAUSED', 'CANCELED'] as const;
+
+/** The account's contract on one immutable plan version. At most one per account is not CANCELED. */
+export const Subscription = defineEntity({
+  name: 'Subscription',
+  tableName: 'subscription',
+  properties: {
+    accountId: accountKey(),
+    id: idKey(),
+    /** Grows with every change; `expectedVersion` compares with it. */
+    version: p.integer(),
+    status: p.enum(subscriptionStatuses),
+    planId: p.uuid(),
+    /** The billing anchor: period boundaries are counted from here and never drift. */
+    anchor: instant(),
+    periodStart: instant(),
+    periodEnd: instant(),
+    trialEndsAt: instant().nullable(),
+    cancelAt: instant().nullable(),
+    canceledAt: instant().nullable(),
+    /** Takes over when the period ends. */
+    pendingPlanId: p.uuid().nullable(),
+    /** A change at once that waits for its payment: the plan, and the invoice that pays for it. */
+    changePlanId: p.uuid().nullable(),
+    changeInvoiceId: p.uuid().nullable(),
+    /** The first invoice; paying it activates an INCOMPLETE subscription. */
+    firstInvoiceId: p.uuid().nullable(),
+    /** When something happens by itself next (renewal, end, expiry of INCOMPLETE); null when nothing will. */
+    dueAt: instant().nullable(),
+    createdAt: instant(),
+  },
+});
+export type Subscription = InferEntity<typeof Subscription>;

@@ -1,0 +1,30 @@
+import { lastDay, localDate } from '../domain/period.js';
+import { publicId } from '../platform/ids.js';
+import type { Subscription } from './subscription.entity.js';
+
+/** REST shape of a subscription; also the `data` of its events. `plan_id` is the plan's code, as in the guide. */
+export function presentSubscription({
+  subscription,
+  planCode,
+  pendingPlanCode,
+  timeZone,
+}: {
+  subscription: Subscription;
+  planCode: string;
+  pendingPlanCode: string | null;
+  timeZone: string;
+}) {
+  const period = { start: subscription.periodStart, end: subscription.periodEnd };
+  return {
+    id: publicId('subscription', subscription.id),
+    plan_id: planCode,
+    status: subscription.status.toLowerCase(),
+    current_period_start: localDate(period.start, timeZone),
+    current_period_end: lastDay(period, timeZone),
+    trial_ends_at: subscription.trialEndsAt?.toISOString() ?? null,
+    cancel_at: subscription.cancelAt?.toISOString() ?? null,
+    canceled_at: subscription.canceledAt?.toISOString() ?? null,
+    pending_plan_id: pendingPlanCode,
+    created_at: subscription.createdAt.toISOString(),
+  };
+}

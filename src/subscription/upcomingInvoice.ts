@@ -1,0 +1,80 @@
+import type { EntityManager } from '@mikro-orm/postgresql';
+import type { Account } from '../account/account.entity.js';
+import type { Plan } from '../catalog/plan.entity.js';
+import { invoiceTotals } from '../domain/invoiceTotals.js';
+import type { Period } from '../domain/period.js';
+import type { DraftInvoice } from '../invoice/invoice.resolver.js';
+import type { LineDraft } from '../invoice/issueInvoice.js';
+import { newId } from '../platform/ids.js';
+import { UsageWindow } from '../usage/usage.entity.js';
+import { usageLine } from '../usage/windows.js';
+import { feeLine, nextPeriod } from './decide.js';
+
+/**
+ * The renewal that follows the current period, as it would be with the usage so far: a draft that is stored nowhere.
+ * `plan` is the one of the next period; null when the subscription ends, then only usage is left to bill.
+ */
+export async function upcomingInvoice(
+  em: EntityManager,
+  { account, plan, anchor, period }: { account: Account; plan: Plan | null; anchor: Date; period: Period },
+): Promise<DraftInvoice | null> {
+  const windows = await em.find(UsageWindow, { accountId: account.id, closedAt: null }, { disableIdentityMap: true });
+  const usage = windows.flatMap((window) => usageLine(window));
+  const next = plan && nextPeriod({ plan, anchor, period, timeZone: account.timeZone });
+  const lines = plan && next ? [...usage, feeLine(plan, next)] : usage;
+  return lines.length === 0 ? null : draftOf(account, lines, next ?? period, period.end);
+}
+
+function draftOf(account: Account, lines: readonly LineDraft[], period: Period, issuedAt: Date): DraftInvoice {
+  const totals = invoiceTotals({ lines, walletAvailableMinor: 0n });
+  const invoiceId = newId();
+  return {
+    accountId: account.id,
+    id: invoiceId,
+    number: null,
+    subscriptionId: null,
+    paidAt: null,
+    firstAttemptAt: null,
+    nextPaymentAttemptAt: issuedAt,
+    status: 'DRAFT',
+    reason: 'subscription_cycle',
+    customerName: account.name,
+    timeZone: account.timeZone,
+    currency: account.currency,
+    periodStart: period.start,
+    periodEnd: period.end,
+    issuedAt,
+    dueAt: issuedAt,
+    subtotalMinor: totals.subtotalMinor,
+    discountMinor: totals.discountMinor,
+    taxMinor: totals.taxMinor,
+    totalMinor: totals.totalMinor,
+    creditAppliedMinor: 0n,
+    walletAppliedMinor: 0n,
+    amountPaidMinor: 0n,
+    amountDueMinor: totals.amountDueMinor,
+    failedAttempts: 0,
+    createdAt: issuedAt,
+    draftLines: lines.map((line, position) => draftLine(line, { account, invoiceId, position })),
+  };
+}
+
+/** A line of a quote or draft in the shape of a stored one. */
+export const draftLine = (
+  line: LineDraft,
+  { account, invoiceId, position }: { account: Pick<Account, 'id' | 'currency'>; invoiceId: string; position: number },
+): DraftInvoice['draftLines'][number] => ({
+  accountId: account.id,
+  id: newId(),
+  invoiceId,
+  position,
+  description: line.description,
+  periodStart: line.period?.start ?? null,
+  periodEnd: line.period?.end ?? null,
+  quantity: line.quantity.toFixed(),
+  unitAmount: line.unitAmount?.toFixed() ?? null,
+  amountMinor: line.amountMinor,
+  proration: line.proration,
+  explanation: line.explanation,
+  currency: account.currency,
+});
