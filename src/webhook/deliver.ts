@@ -1,0 +1,130 @@
+import { LockMode } from '@mikro-orm/postgresql';
+import { retryDelayMs } from '../domain/backoff.js';
+import { transact } from '../platform/db.js';
+import type { Deps } from '../platform/deps.js';
+import { eventsByIds, type LoggedEvent } from '../platform/eventLog.js';
+import { stringifyExact } from '../platform/exactJson.js';
+import { newId, publicId } from '../platform/ids.js';
+import { rowsOf, sql } from '../platform/sql.js';
+import { deliverJob } from './planDeliveries.js';
+import type { createWebhookPoster, PostOutcome } from './postWebhook.js';
+import { signatureHeaders } from './signature.js';
+import { WebhookAttempt, WebhookDelivery, WebhookEndpoint } from './webhook.entity.js';
+
+type Needs = Pick<Deps, 'db' | 'clock' | 'jobs'> & { poster: ReturnType<typeof createWebhookPoster> };
+
+/** A claimed delivery is due again after this, should its process die; longer than one attempt can last. */
+const leaseMs = 30_000;
+const maxBodyBytes = 20_000;
+const maxRetryAfterMs = 24 * 3_600_000;
+
+/**
+ * One attempt to deliver: claim the row, post, write the outcome. Delivered at least once: a process that dies between the
+ * answer and the write leaves the row due again, and the receiver knows a repeat by its `webhook-id`.
+ */
+export async function deliver(
+  deps: Needs,
+  { accountId, deliveryId }: { accountId: string; deliveryId: string },
+): Promise<void> {
+  const claimed = await transact(deps, accountId, async (tx) => {
+    const delivery = await tx.em.findOne(
+      WebhookDelivery,
+      { accountId, id: deliveryId },
+      { lockMode: LockMode.PESSIMISTIC_WRITE },
+    );
+    if (delivery?.status !== 'PENDING' || !delivery.nextAttemptAt || delivery.nextAttemptAt > tx.now) return undefined;
+    const endpoint = await tx.em.findOneOrFail(WebhookEndpoint, { accountId, id: delivery.endpointId });
+    if (!endpoint.enabled) {
+      delivery.status = 'FAILED';
+      delivery.nextAttemptAt = null;
+      return undefined;
+    }
+    delivery.nextAttemptAt = new Date(tx.now.getTime() + leaseMs);
+    delivery.attempts += 1;
+    return { endpoint, eventId: delivery.eventId, attempt: delivery.attempts };
+  });
+  if (!claimed) return;
+
+  const [event] = await eventsByIds(deps.db.orm.em.fork(), { accountId, ids: [claimed.eventId] });
+  if (!event) throw new Error(`delivery ${deliveryId} is of an event that is not in the log`);
+  const body = webhookBody(event);
+  const id = publicId('event', event.id);
+  const headers = signatureHeaders({ id, at: deps.clock.now(), body, secrets: [claimed.endpoint.secret] });
+  const outcome = await deps.poster.post({ url: claimed.endpoint.url, headers, body });
+  await settleDelivery(deps, { accountId, deliveryId, attempt: claimed.attempt, outcome });
+}
+
+/** The body that is signed: at most 20 kB; an invoice with very many lines leaves them out and says so. */
+export function webhookBody(event: LoggedEvent): string {
+  const bodyOf = (data: object) =>
+    stringifyExact({ type: event.type, timestamp: event.occurredAt.toISOString(), data });
+  const full = bodyOf(event.data);
+  if (Buffer.byteLength(full) <= maxBodyBytes) return full;
+  const { lines: _lines, ...rest } = event.data;
+  return bodyOf({ ...rest, lines_omitted: true });
+}
+
+async function settleDelivery(
+  deps: Needs,
+  {
+    accountId,
+    deliveryId,
+    attempt,
+    outcome,
+  }: { accountId: string; deliveryId: string; attempt: number; outcome: PostOutcome },
+): Promise<void> {
+  const retryAt = await transact(deps, accountId, async (tx) => {
+    const delivery = await tx.em.findOneOrFail(
+      WebhookDelivery,
+      { accountId, id: deliveryId },
+      { lockMode: LockMode.PESSIMISTIC_WRITE },
+    );
+    tx.em.create(WebhookAttempt, {
+      accountId,
+      id: newId(),
+      deliveryId,
+      attemptedAt: tx.now,
+      responseStatus: outcome.status,
+      durationMs: Math.round(outcome.durationMs),
+      // PostgreSQL's text holds no zero byte; a receiver may send one.
+      responseExcerpt: outcome.responseExcerpt.replaceAll('\0', '\uFFFD'),
+      error: outcome.error,
+    });
+    // A second process may have taken over after the lease and delivered it meanwhile.
+    if (delivery.status !== 'PENDING') return undefined;
+    delivery.responseStatus = outcome.status;
+    delivery.durationMs = Math.round(outcome.durationMs);
+    if (outcome.ok) {
+      delivery.status = 'DELIVERED';
+      delivery.deliveredAt = tx.now;
+      delivery.nextAttemptAt = null;
+      return undefined;
+    }
+    if (outcome.gone)
+      await tx.em.nativeUpdate(WebhookEndpoint, { accountId, id: delivery.endpointId }, { enabled: false });
+    const delayMs = outcome.gone ? undefined : retryDelayMs({ attempt, random: Math.random() });
+    if (delayMs === undefined) {
+      delivery.status = 'FAILED';
+      delivery.nextAttemptAt = null;
+      return undefined;
+    }
+    const asked = Math.min((outcome.retryAfterSeconds ?? 0) * 1_000, maxRetryAfterMs);
+    delivery.nextAttemptAt = new Date(tx.now.getTime() + Math.max(delayMs, asked));
+    return delivery.nextAttemptAt;
+  });
+  if (retryAt) await deps.jobs.add(deliverJob, { accountId, deliveryId }, { runAt: retryAt, jobKey: deliveryId });
+}
+
+/** Sweep: hurries deliveries that are due and that no job seems to look after. */
+export async function hurryDueDeliveries(deps: Pick<Deps, 'db' | 'clock' | 'jobs'>): Promise<number> {
+  const overdue = new Date(deps.clock.now().getTime() - 5_000); // jobs that just come due are not overdue
+  const due = await rowsOf(
+    deps.db.orm.em.fork(),
+    sql<{ account_id: string; id: string }>`
+      select account_id, id from webhook_delivery
+      where status = 'PENDING' and next_attempt_at <= ${overdue} order by next_attempt_at limit 200`,
+  );
+  for (const { account_id, id } of due)
+    await deps.jobs.add(deliverJob, { accountId: account_id, deliveryId: id }, { jobKey: id });
+  return 0; // it only hands over: nothing is finished yet
+}
