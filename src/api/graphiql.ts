@@ -1,0 +1,26 @@
+import { renderGraphiQL } from '@graphql-yoga/render-graphiql';
+
+const defaultQuery = `# The token stands in Headers below; subscriptions use it as well.
+{
+  viewer {
+    name
+    subscription { status plan { name price { amount currency } } currentPeriod { start end } }
+    wallet { balance { amount currency } autoRecharge { enabled } }
+  }
+  usage { items { metric { name unit } used limit percent } charges { amount currency } }
+  invoices(first: 3) { nodes { number status total { amount currency } pdfUrl } }
+}
+`;
+
+/** One self-contained page, no request to anybody else. `token` pre-fills the Authorization header of the editor. */
+export function renderGraphiqlPage(token: unknown): string {
+  const known = typeof token === 'string' && /^[\w.-]{1,2000}$/.test(token) ? token : undefined;
+  return renderGraphiQL({
+    title: 'Semaswift Billing – GraphiQL',
+    endpoint: '/graphql',
+    subscriptionsProtocol: 'WS',
+    defaultQuery,
+    headers: JSON.stringify({ authorization: `Bearer ${known ?? 'YOUR_TOKEN'}` }, null, 2),
+    shouldPersistHeaders: false,
+  });
+}

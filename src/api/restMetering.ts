@@ -1,0 +1,194 @@
+import { accountById } from '../account/createAccount.js';
+import { notFound } from '../domain/errors.js';
+import { type Money, parseMoney } from '../domain/money.js';
+import { paymentsByIds } from '../payment/paymentMethods.js';
+import { eventsByIds, readEvents } from '../platform/eventLog.js';
+import { publicId, uuidOf } from '../platform/ids.js';
+import { recordUsage } from '../usage/recordUsage.js';
+import { presentUsage } from '../usage/usage.present.js';
+import { usageHistory, usageSummary } from '../usage/usageSummary.js';
+import { configureAutoRecharge } from '../wallet/configureAutoRecharge.js';
+import { topUp } from '../wallet/topUp.js';
+import { LedgerTransaction } from '../wallet/wallet.entity.js';
+import { presentWallet } from '../wallet/wallet.present.js';
+import { walletTransactions, walletView } from '../wallet/wallets.js';
+import { listDeliveries } from '../webhook/deliveries.js';
+import {
+  createWebhookEndpoint,
+  deleteWebhookEndpoint,
+  endpointsByIds,
+  listWebhookEndpoints,
+  presentEndpoint,
+} from '../webhook/endpoints.js';
+import {
+  autoRechargeBody,
+  eventsQuery,
+  historyQuery,
+  pageQuery,
+  readQuery,
+  topUpBody,
+  usageEventsBody,
+  webhookBody,
+} from './parseRest.js';
+import { presentDelivery, presentEvent, presentTopUp, presentTransaction, presentUsageResult } from './presentRest.js';
+import { type Call, type Route, route } from './restRoute.js';
+
+/** Usage, the wallet, webhooks and the event log. */
+export const meteringRoutes: readonly Route[] = [
+  route({
+    method: 'GET',
+    path: '/usage',
+    scope: 'usage:read',
+    handle: async ({ deps, em, accountId }) => {
+      const { timeZone } = await accountById(em, accountId);
+      return { body: presentUsage(await usageSummary(em, { accountId, now: deps.clock.now() }), timeZone) };
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/usage/history',
+    scope: 'usage:read',
+    handle: async ({ em, accountId, query }) => {
+      const { period } = readQuery(historyQuery, query);
+      const { timeZone } = await accountById(em, accountId);
+      const summaries = await usageHistory(em, { accountId, last: period });
+      return { body: { history: summaries.map((summary) => presentUsage(summary, timeZone)) } };
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/usage/events',
+    scope: 'usage:write',
+    anyAccount: true,
+    body: usageEventsBody,
+    bulk: true,
+    handle: async ({ deps, actor }, events) => {
+      const { results, watermark } = await recordUsage(deps, actor, events);
+      return { body: { results: results.map(presentUsageResult), watermark } };
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/wallet',
+    scope: 'wallet:read',
+    handle: async (call) => ({ body: await presentOwnWallet(call) }),
+  }),
+  route({
+    method: 'POST',
+    path: '/wallet/top-up',
+    scope: 'wallet:write',
+    body: topUpBody,
+    handle: async (call, { amount, currency, payment_method_id }) => {
+      const { deps, actor, em, accountId, idempotencyKey } = call;
+      const money = parseMoney(amount, currency ?? (await accountById(em, accountId)).currency);
+      const input = { idempotencyKey, amount: money, paymentMethodId: payment_method_id };
+      const { paymentId, replayed, error } = await topUp(deps, actor, input);
+      if (error) return { failure: { error, more: { payment_id: publicId('payment', paymentId) } }, replayed };
+      return { status: 201, body: await presentOwnTopUp(call, paymentId), replayed };
+    },
+  }),
+  route({
+    method: 'PUT',
+    path: '/wallet/auto-recharge',
+    scope: 'wallet:write',
+    body: autoRechargeBody,
+    handle: async (call, { enabled, ...amounts }) => {
+      const { deps, actor, em, accountId, idempotencyKey } = call;
+      const { currency } = await accountById(em, accountId);
+      const money = (field: 'threshold' | 'amount'): Money | undefined => {
+        const text = amounts[field];
+        return text === undefined ? undefined : parseMoney(text, currency, field);
+      };
+      const input = { idempotencyKey, enabled, threshold: money('threshold'), amount: money('amount') };
+      const { replayed } = await configureAutoRecharge(deps, actor, input);
+      return { body: await presentOwnWallet(call), replayed };
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/wallet/transactions',
+    scope: 'wallet:read',
+    handle: async ({ em, accountId, query }) => {
+      const { limit, after } = readQuery(pageQuery('walletTransaction'), query);
+      const { nodes, pageInfo } = await walletTransactions(em, accountId, { first: limit, after });
+      const transactions = nodes.map(presentTransaction);
+      return { body: { transactions }, next: pageInfo.hasNextPage ? transactions.at(-1)?.id : undefined };
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/webhooks',
+    scope: 'webhooks:write',
+    body: webhookBody,
+    handle: async ({ deps, actor, em, accountId, idempotencyKey }, { url, events }) => {
+      const answer = await createWebhookEndpoint(deps, actor, { idempotencyKey, url, events });
+      const endpoint = (await endpointsByIds(em, accountId, [answer.endpointId])).get(answer.endpointId)!;
+      return { status: 201, body: presentEndpoint(endpoint, answer.secret), replayed: answer.replayed };
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/webhooks',
+    scope: 'webhooks:read',
+    handle: async ({ em, accountId }) => {
+      const endpoints = await listWebhookEndpoints(em, accountId);
+      return { body: { webhooks: endpoints.map((endpoint) => presentEndpoint(endpoint)) } };
+    },
+  }),
+  route({
+    method: 'DELETE',
+    path: '/webhooks/:id',
+    scope: 'webhooks:write',
+    handle: async ({ deps, actor, id, idempotencyKey }) => {
+      const { replayed } = await deleteWebhookEndpoint(deps, actor, { idempotencyKey, webhookEndpointId: id });
+      return { status: 204, replayed };
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/webhooks/:id/deliveries',
+    scope: 'webhooks:read',
+    handle: async ({ em, accountId, id, query }) => {
+      const { limit, after } = readQuery(pageQuery('webhookDelivery'), query);
+      const endpointId = uuidOf('webhookEndpoint', id);
+      // The log of an endpoint outlives it, so one that was deleted is found too.
+      if (!endpointId || !(await endpointsByIds(em, accountId, [endpointId])).has(endpointId)) {
+        throw notFound('webhook endpoint', id);
+      }
+      const { nodes, pageInfo } = await listDeliveries(em, { accountId, endpointId }, { first: limit, after });
+      const events = await eventsByIds(em, { accountId, ids: nodes.map((delivery) => delivery.eventId) });
+      const typeById = new Map(events.map((event) => [event.id, event.type]));
+      const deliveries = nodes.map((delivery) => presentDelivery(delivery, typeById.get(delivery.eventId) ?? null));
+      return { body: { deliveries }, next: pageInfo.hasNextPage ? deliveries.at(-1)?.id : undefined };
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/events',
+    scope: 'events:read',
+    handle: async ({ em, accountId, query }) => {
+      const { limit, after } = readQuery(eventsQuery, query);
+      const found = await readEvents(em, { accountId, after, limit: limit + 1 });
+      const events = found.slice(0, limit);
+      return {
+        body: { events: events.map(presentEvent) },
+        next: found.length > limit ? String(events.at(-1)?.seq) : undefined,
+      };
+    },
+  }),
+];
+
+async function presentOwnWallet({ deps, em, accountId }: Call): Promise<object> {
+  return presentWallet(await walletView(deps, em, accountId));
+}
+
+/** With the balance after this very top-up, so that a repeat gets the same answer whatever happened since. */
+async function presentOwnTopUp({ em, accountId }: Call, paymentId: string): Promise<object> {
+  const payment = (await paymentsByIds(em, accountId, [paymentId])).get(paymentId)!;
+  const movement = await em.findOne(LedgerTransaction, { accountId, type: 'top_up', referenceId: paymentId });
+  if (movement?.walletBalanceAfterMinor == null) throw new Error(`top-up ${paymentId} is paid but not in the ledger`);
+  return presentTopUp(payment, movement.walletBalanceAfterMinor);
+}

@@ -1,0 +1,67 @@
+import { randomUUID } from 'node:crypto';
+import Fastify, { type FastifyInstance } from 'fastify';
+import type { Deps } from '../platform/deps.js';
+import { rowsOf, sql } from '../platform/sql.js';
+import { registerGraphQL } from './graphql.js';
+import { sendProblem } from './problem.js';
+import { answerUnknownPath, registerRest } from './rest.js';
+import { createSchema } from './schema.js';
+import { registerSockets } from './ws.js';
+
+export interface Server {
+  readonly app: FastifyInstance;
+  /** Takes no more, lets running requests finish, closes sockets with 1001, frees the port. */
+  close(): Promise<void>;
+}
+
+/** All doors on one port: GraphQL over HTTP and sockets, the REST shim, GraphiQL, health. */
+export async function createServer(
+  deps: Deps,
+  { introspection, graphiql }: { introspection: boolean; graphiql: boolean },
+): Promise<Server> {
+  const app = Fastify({
+    logger: false,
+    forceCloseConnections: 'idle',
+    genReqId: () => randomUUID(),
+    bodyLimit: 100_000,
+    trustProxy: false,
+    // What Fastify refuses before a route is found (a malformed or overlong URL) looks like any other refusal.
+    frameworkErrors: (error, request, reply) => void sendProblem(deps, { request, reply }, error),
+  });
+  const schema = createSchema();
+
+  app.addHook('onRequest', async (request, reply) => {
+    reply.headers({
+      'x-request-id': request.id,
+      'x-content-type-options': 'nosniff',
+      'x-frame-options': 'DENY',
+      'referrer-policy': 'no-referrer',
+      'cache-control': 'no-store',
+    });
+  });
+  app.get('/healthz', async () => ({ status: 'ok' }));
+  app.get('/readyz', async (_request, reply) => {
+    const ready = await rowsOf(deps.db.orm.em.fork(), sql`select 1`).then(
+      () => true,
+      () => false, // the answer itself says so
+    );
+    return reply.code(ready ? 200 : 503).send({ status: ready ? 'ready' : 'database unavailable' });
+  });
+  if (graphiql) {
+    app.get('/graphiql', async (request, reply) => {
+      const { renderGraphiqlPage } = await import('./graphiql.js');
+      return reply
+        .type('text/html; charset=utf-8')
+        .send(renderGraphiqlPage((request.query as { token?: unknown }).token));
+    });
+    app.get('/', async (_request, reply) => reply.redirect('/graphiql'));
+  }
+
+  app.setNotFoundHandler(answerUnknownPath(deps));
+  registerRest(app, deps);
+  const apollo = await registerGraphQL(app, { deps, schema, introspection });
+  const closeSockets = registerSockets(app, { deps, schema, introspection });
+  // Sockets would keep the server open for ever. Apollo's drain plugin calls app.close(), so only apollo.stop() is called.
+  app.addHook('preClose', closeSockets);
+  return { app, close: () => apollo.stop() };
+}

@@ -1,0 +1,148 @@
+import type { AddressInfo } from 'node:net';
+import { MikroORM } from '@mikro-orm/postgresql';
+import pg from 'pg';
+import { createServer, type Server } from './api/server.js';
+import type { Config } from './config.js';
+import { createSandboxProvider, type SandboxProvider } from './integrations/payments/sandbox.js';
+import { createPostgresPubSub } from './integrations/pubsub/postgres.js';
+import { ormConfig } from './ormConfig.js';
+import { type Clock, systemClock } from './platform/clock.js';
+import type { Db } from './platform/db.js';
+import type { Deps } from './platform/deps.js';
+import { createEventFeed } from './platform/eventFeed.js';
+import { createJobs, migrateJobs } from './platform/jobs.js';
+import type { Logger } from './platform/log.js';
+import { createRelay, type Relay } from './platform/relay.js';
+import { createSweeps, type Sweeps } from './platform/sweeps.js';
+import { usageTopic } from './platform/topics.js';
+import { jobsOf, sinksOf, sweepsOf } from './schedule.js';
+import { createWebhookPoster } from './webhook/postWebhook.js';
+
+/** A statement that takes longer has gone wrong; whoever waits for it is answered 503 before it would end. */
+const statementTimeoutMs = 5_000;
+
+/** Everything that does the work, without a door: what the command line uses. */
+export interface Core {
+  readonly deps: Deps & { readonly payments: SandboxProvider };
+  readonly relay: Relay;
+  setPublicUrl(url: string): void;
+  close(): Promise<void>;
+}
+
+export interface CoreOptions {
+  config: Config;
+  databaseUrl: string;
+  log: Logger;
+  clock?: Clock;
+}
+
+/** Creates and upgrades all tables. Two processes that start at once do it one after the other. */
+export async function migrate({ databaseUrl, log }: Pick<CoreOptions, 'databaseUrl' | 'log'>): Promise<void> {
+  const lock = new pg.Client({ connectionString: databaseUrl });
+  await lock.connect();
+  try {
+    await lock.query(`select pg_advisory_lock(hashtext('billing-migrate'))`);
+    const orm = await MikroORM.init(ormConfig({ clientUrl: databaseUrl }));
+    await orm.migrator.up();
+    await orm.close();
+    await migrateJobs({ url: databaseUrl, log });
+  } finally {
+    await lock.end();
+  }
+}
+
+/** Builds `Deps` by hand, once. */
+export async function openCore({ config, databaseUrl, log, clock = systemClock }: CoreOptions): Promise<Core> {
+  const orm = await MikroORM.init(
+    ormConfig({
+      clientUrl: databaseUrl,
+      pool: { min: 0, max: config.databasePoolSize },
+      driverOptions: { statement_timeout: statementTimeoutMs, connectionTimeoutMillis: statementTimeoutMs },
+      logger: (message) => log.debug({ from: 'mikro-orm' }, message),
+    }),
+  );
+  const db: Db = { orm, log, onCommit: () => {} };
+  const pubsub = createPostgresPubSub({
+    url: databaseUrl,
+    onError: (error) => log.warn({ err: error }, 'notifications between processes are interrupted; reconnecting'),
+  });
+  const providerPool = new pg.Pool({ connectionString: databaseUrl, max: 5, allowExitOnIdle: true });
+  providerPool.on('error', (error) => log.warn({ err: error }, 'sandbox payments: database connection lost'));
+  let publicUrl = config.publicUrl ?? `http://${config.host}:${config.port}`;
+
+  const deps: Core['deps'] = {
+    db,
+    clock,
+    payments: createSandboxProvider({ pool: providerPool, now: () => clock.now() }),
+    pubsub,
+    feed: createEventFeed({ db, pubsub }),
+    jobs: createJobs({ url: databaseUrl, log }),
+    log,
+    webhookPolicy: { allowInsecure: config.webhookAllowInsecure },
+    seller: config.seller,
+    publicUrl: () => publicUrl,
+  };
+  const relay = createRelay({ db, pubsub, sinks: sinksOf(deps) });
+  db.onCommit = ({ accountId, seq, usage }) => {
+    if (usage) pubsub.publish(usageTopic(accountId), '');
+    if (seq !== undefined) relay.nudge(accountId);
+  };
+  return {
+    deps,
+    relay,
+    setPublicUrl: (url) => {
+      publicUrl = config.publicUrl ?? url;
+    },
+    close: async () => {
+      await deps.jobs.stop();
+      await pubsub.close();
+      await providerPool.end();
+      await orm.close();
+    },
+  };
+}
+
+export interface App extends Core {
+  readonly server: Server;
+  readonly sweeps: Sweeps;
+  /** `http://127.0.0.1:4000` */
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+/** Opens the doors and starts what happens by itself. `stop` finishes what is under way, in the order of dependence. */
+export async function startApp(options: CoreOptions & { worker?: boolean }): Promise<App> {
+  const { config, log, worker = true } = options;
+  const core = await openCore(options);
+  const { deps, relay } = core;
+  const poster = createWebhookPoster(deps.webhookPolicy);
+  const sweeps = createSweeps({ sweeps: sweepsOf(deps), log });
+  const server = await createServer(deps, config);
+  try {
+    await server.app.listen({ host: config.host, port: config.port });
+  } catch (error) {
+    await core.close();
+    throw error;
+  }
+  const { address, family, port } = server.app.server.address() as AddressInfo;
+  const url = `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+  core.setPublicUrl(url);
+  relay.start();
+  if (worker) {
+    await deps.jobs.start(jobsOf({ ...deps, poster }));
+    sweeps.start();
+  }
+  return {
+    ...core,
+    server,
+    sweeps,
+    url,
+    stop: async () => {
+      await server.close();
+      await sweeps.stop();
+      await relay.stop();
+      await poster.close();
+      await core.close();
+    },
+  };
+}

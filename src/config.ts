@@ -1,0 +1,102 @@
+import { z } from 'zod';
+
+const flag = z
+  .enum(['', '0', '1', 'true', 'false'])
+  .optional()
+  .transform((text) => (text === undefined || text === '' ? undefined : text === '1' || text === 'true'));
+const text = z
+  .string()
+  .optional()
+  .transform((value) => value?.trim() || undefined);
+
+/** Every environment variable the product reads, in the order of the README's table. */
+const environment = z.object({
+  NODE_ENV: z.enum(['development', 'production', 'test']).default('development'),
+  HOST: text,
+  PORT: z.coerce.number().int().min(0).max(65_535).default(4000),
+  PUBLIC_URL: z.url({ protocol: /^https?$/ }).optional(),
+  DATABASE_URL: text.pipe(z.url({ protocol: /^postgres(ql)?$/ }).optional()),
+  DATABASE_POOL_SIZE: z.coerce.number().int().min(2).max(200).default(20),
+  DATA_DIR: z.string().min(1).default('.data'),
+  DEMO: flag,
+  PAYMENT_PROVIDER: z.enum(['sandbox', 'stripe']).optional(),
+  STRIPE_SECRET_KEY: text,
+  WEBHOOK_ALLOW_INSECURE: flag,
+  INTROSPECTION: flag,
+  GRAPHIQL: flag,
+  LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
+  SELLER_NAME: z.string().min(1).default('Semaswift'),
+  SELLER_ADDRESS: z.string().default(''),
+});
+
+export interface Config {
+  readonly production: boolean;
+  readonly host: string;
+  readonly port: number;
+  /** Where customers reach this server, without a trailing slash; PDF links start with it. Unset: the listening address. */
+  readonly publicUrl: string | undefined;
+  /** Undefined: the embedded PostgreSQL in `dataDir`. */
+  readonly databaseUrl: string | undefined;
+  readonly databasePoolSize: number;
+  readonly dataDir: string;
+  readonly demo: boolean;
+  readonly paymentProvider: 'sandbox';
+  readonly webhookAllowInsecure: boolean;
+  readonly introspection: boolean;
+  readonly graphiql: boolean;
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent';
+  readonly seller: { readonly name: string; readonly lines: readonly string[] };
+}
+
+/** What is wrong with the environment, each line with what to set instead. Printed at start-up without a stack. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+/** Reads and checks the environment. The only reader of `process.env` in the product. */
+export function readConfig(env: Record<string, string | undefined> = process.env): Config {
+  const parsed = environment.safeParse(env);
+  if (!parsed.success) {
+    const lines = parsed.error.issues.map((issue) => `  ${issue.path.join('.')}: ${issue.message}`);
+    throw new ConfigError(`The environment has values that cannot be used:\n${lines.join('\n')}`);
+  }
+  const e = parsed.data;
+  const production = e.NODE_ENV === 'production';
+  if (production && e.DATABASE_URL === undefined) {
+    throw new ConfigError(
+      'NODE_ENV=production needs a PostgreSQL of its own. Add a line like\n  DATABASE_URL=postgresql://user:password@host:5432/billing',
+    );
+  }
+  const demo = e.DEMO ?? e.DATABASE_URL === undefined;
+  return {
+    production,
+    host: e.HOST ?? '127.0.0.1',
+    port: e.PORT,
+    publicUrl: e.PUBLIC_URL?.replace(/\/+$/, ''),
+    databaseUrl: e.DATABASE_URL,
+    databasePoolSize: e.DATABASE_POOL_SIZE,
+    dataDir: e.DATA_DIR,
+    demo,
+    paymentProvider: choosePaymentProvider(e, production),
+    webhookAllowInsecure: e.WEBHOOK_ALLOW_INSECURE ?? (demo && !production),
+    introspection: e.INTROSPECTION ?? !production,
+    graphiql: e.GRAPHIQL ?? !production,
+    logLevel: e.LOG_LEVEL,
+    seller: { name: e.SELLER_NAME, lines: e.SELLER_ADDRESS.split(/\s*[;\n]\s*/).filter(Boolean) },
+  };
+}
+
+/** Money is the one thing that must not fall back in silence: production names its provider. */
+function choosePaymentProvider(e: z.infer<typeof environment>, production: boolean): 'sandbox' {
+  if (e.PAYMENT_PROVIDER === 'stripe' || (e.PAYMENT_PROVIDER === undefined && e.STRIPE_SECRET_KEY !== undefined)) {
+    throw new ConfigError(
+      'STRIPE_SECRET_KEY is set, but this version has no Stripe adapter yet. Remove it, and for test payments add\n  PAYMENT_PROVIDER=sandbox',
+    );
+  }
+  if (production && e.PAYMENT_PROVIDER === undefined) {
+    throw new ConfigError(
+      'NODE_ENV=production does not fall back to test payments. To run with them on purpose, add\n  PAYMENT_PROVIDER=sandbox',
+    );
+  }
+  return 'sandbox';
+}

@@ -1,0 +1,17 @@
+import path from 'node:path';
+import type { Config } from './config.js';
+import { startEmbeddedPostgres } from './platform/embeddedPostgres.js';
+
+export interface Database {
+  readonly url: string;
+  /** True for the embedded one. */
+  readonly embedded: boolean;
+  stop(): Promise<void>;
+}
+
+/** The PostgreSQL of `DATABASE_URL`, or the embedded one in the data folder, started or joined. */
+export async function openDatabase(config: Pick<Config, 'databaseUrl' | 'dataDir'>): Promise<Database> {
+  if (config.databaseUrl !== undefined) return { url: config.databaseUrl, embedded: false, stop: async () => {} };
+  const { url, stop } = await startEmbeddedPostgres({ dataDir: path.join(config.dataDir, 'pg') });
+  return { url, embedded: true, stop };
+}

@@ -1,0 +1,49 @@
+import { Account, ApiKey } from './account/account.entity.js';
+import { Metric, Plan, PlanFeature } from './catalog/plan.entity.js';
+import { Invoice, InvoiceLine } from './invoice/invoice.entity.js';
+import { Payment, PaymentCustomer, PaymentMethod } from './payment/payment.entity.js';
+import {
+  EventCursorEntity,
+  EventEntity,
+  IdempotencyKeyEntity,
+  OutboxEntity,
+  ServerSecretEntity,
+} from './platform/tables.js';
+import { Subscription } from './subscription/subscription.entity.js';
+import { UsageCursorEntity, UsageEventEntity, UsageWindow } from './usage/usage.entity.js';
+import { LedgerAccount, LedgerPosting, LedgerTransaction, Wallet } from './wallet/wallet.entity.js';
+import { WebhookAttempt, WebhookDelivery, WebhookEndpoint } from './webhook/webhook.entity.js';
+
+/**
+ * Every table, by where its rows live on a sharded cluster. `distributed` tables are sharded by `account_id` (the account
+ * itself by `id`) and start their primary key with it; `reference` tables are small and copied to every node.
+ */
+export const tables = {
+  distributed: [
+    Account,
+    ApiKey,
+    PaymentCustomer,
+    PaymentMethod,
+    Payment,
+    Wallet,
+    LedgerAccount,
+    LedgerTransaction,
+    LedgerPosting,
+    Invoice,
+    InvoiceLine,
+    UsageWindow,
+    UsageEventEntity,
+    UsageCursorEntity,
+    Subscription,
+    WebhookEndpoint,
+    WebhookDelivery,
+    WebhookAttempt,
+    EventEntity,
+    EventCursorEntity,
+    OutboxEntity,
+    IdempotencyKeyEntity,
+  ],
+  reference: [Metric, Plan, PlanFeature, ServerSecretEntity],
+} as const;
+
+export const entities = [...tables.distributed, ...tables.reference];
