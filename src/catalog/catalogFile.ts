@@ -1,6 +1,6 @@
 import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
-import { parseDecimal } from '../domain/decimal.js';
+import { Decimal, parseDecimal } from '../domain/decimal.js';
 import { BillingError } from '../domain/errors.js';
 import { isCurrency, parseMoney } from '../domain/money.js';
 import { aggregations, intervals, overagePolicies } from './plan.entity.js';
@@ -139,9 +139,9 @@ export function parseCatalog(yaml: string): Catalog {
           code: key,
           name: defined?.name ?? key,
           metricCode: defined?.metricCode ?? null,
-          limit: feature.limit ?? null,
+          limit: feature.limit == null ? null : new Decimal(feature.limit).toFixed(),
           overage: overage ?? (feature.limit == null ? 'ALLOW' : 'BLOCK'),
-          unitPrice: unit_price ?? null,
+          unitPrice: unit_price === undefined ? null : new Decimal(unit_price).toFixed(),
         };
       }),
     };

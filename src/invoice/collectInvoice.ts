@@ -8,6 +8,7 @@ import { defaultPaymentMethod } from '../payment/paymentMethods.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { rowsOf, sql } from '../platform/sql.js';
+import { finishEach } from '../platform/sweeps.js';
 import { post, walletBalance } from '../wallet/ledger.js';
 import { presentWallet } from '../wallet/wallet.present.js';
 import { lockWallet } from '../wallet/wallets.js';
@@ -144,7 +145,7 @@ export async function collectDueInvoices(deps: Pick<Deps, 'db' | 'clock' | 'paym
     sql<{ account_id: string; id: string }>`
       select account_id, id from invoice where next_payment_attempt_at <= ${deps.clock.now()} order by next_payment_attempt_at limit 100`,
   );
-  for (const { account_id: accountId, id } of due) {
+  return finishEach(deps.log, due, async ({ account_id: accountId, id }) => {
     const paymentId = await transact(deps, accountId, async (tx) => {
       const invoice = await tx.em.findOneOrFail(Invoice, { accountId, id }, { lockMode: LockMode.PESSIMISTIC_WRITE });
       if (invoice.status !== 'OPEN' || !invoice.nextPaymentAttemptAt || invoice.nextPaymentAttemptAt > tx.now)
@@ -155,8 +156,7 @@ export async function collectDueInvoices(deps: Pick<Deps, 'db' | 'clock' | 'paym
       return undefined;
     });
     await collectInvoice(deps, { accountId, paymentId });
-  }
-  return due.length;
+  });
 }
 
 /** Reaction to a new default payment method: what is open is tried at once, whatever the schedule says. */

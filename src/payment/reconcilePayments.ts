@@ -2,6 +2,7 @@ import type { ChargeOutcome } from '../integrations/payments/provider.js';
 import { transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { rowsOf, sql } from '../platform/sql.js';
+import { finishEach } from '../platform/sweeps.js';
 import { reconcileAfterMs } from './charge.js';
 import { Payment } from './payment.entity.js';
 
@@ -22,25 +23,25 @@ export async function reconcilePayments(
     sql<{ account_id: string; id: string }>`
       select account_id, id from payment where reconcile_at <= ${now} order by reconcile_at limit 100`,
   );
-  let finished = 0;
-  for (const { account_id: accountId, id: paymentId } of due) {
+  return finishEach(deps.log, due, async ({ account_id: accountId, id: paymentId }) => {
     const payment = await deps.db.orm.em.fork().findOneOrFail(Payment, { accountId, id: paymentId });
     const outcome = await deps.payments.findCharge({ key: payment.providerKey, paymentId });
     if (outcome?.status === 'requires_action' && payment.status === 'REQUIRES_ACTION') {
+      // Its holder may take minutes or never come: an old one is asked for less often.
+      const ageMs = now.getTime() - payment.createdAt.getTime();
+      const waitMs = Math.min(maxWaitMs, Math.max(reconcileAfterMs, ageMs / 2));
+      const reconcileAt = new Date(now.getTime() + waitMs);
       await transact(deps, accountId, (tx) =>
-        tx.em.nativeUpdate(
-          Payment,
-          { accountId, id: paymentId },
-          { reconcileAt: new Date(now.getTime() + reconcileAfterMs) },
-        ),
+        tx.em.nativeUpdate(Payment, { accountId, id: paymentId }, { reconcileAt }),
       );
-      continue;
+      return;
     }
     await settle[payment.purpose]({ accountId, paymentId, outcome: outcome ?? neverArrived });
-    finished++;
-  }
-  return finished;
+  });
 }
+
+/** A confirmation whose notice was lost is found within this. */
+const maxWaitMs = 5 * 60_000;
 
 const neverArrived: ChargeOutcome = {
   status: 'declined',

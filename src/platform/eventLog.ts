@@ -24,7 +24,8 @@ export interface LoggedEvent {
 
 /**
  * Appends events and their outbox rows in one statement. The row lock on `event_cursor` makes `seq` gap-free: a
- * transaction that rolls back gives its numbers back with it.
+ * transaction that rolls back gives its numbers back with it. The outbox is due by the wall clock, at once, whatever time the
+ * account lives in.
  */
 export async function writeEvents(
   em: EntityManager,
@@ -45,7 +46,7 @@ export async function writeEvents(
             with ordinality as draft (id, type, data, position)
         returning account_id, id, seq
       )
-      insert into outbox (account_id, id, seq, created_at, due_at) select account_id, id, seq, ${now}, ${now} from logged returning seq`,
+      insert into outbox (account_id, id, seq, created_at, due_at) select account_id, id, seq, ${now}, ${new Date()} from logged returning seq`,
   );
   return rows.reduce((max, row) => (BigInt(row.seq) > max ? BigInt(row.seq) : max), 0n);
 }

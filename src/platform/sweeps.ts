@@ -3,6 +3,24 @@ import type { Logger } from './log.js';
 /** Finds rows whose due time has passed and finishes each exactly once. Returns how many it finished. */
 export type Sweep = () => Promise<number>;
 
+/** Finishes row after row; one that fails is logged and left for the next round, and never keeps its neighbours waiting. */
+export async function finishEach<Row>(
+  log: Logger,
+  rows: readonly Row[],
+  finish: (row: Row) => Promise<void>,
+): Promise<number> {
+  let finished = 0;
+  for (const row of rows) {
+    try {
+      await finish(row);
+      finished++;
+    } catch (error) {
+      log.error({ err: error, row }, 'a due row could not be finished; it is tried again soon');
+    }
+  }
+  return finished;
+}
+
 export interface Sweeps {
   start(): void;
   /** Runs every sweep once, now, in order, and until none finds anything. For tests and the command line. */

@@ -8,6 +8,7 @@ import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { newId } from '../platform/ids.js';
 import { rowsOf, sql } from '../platform/sql.js';
+import { finishEach } from '../platform/sweeps.js';
 import { closeWindows, openWindows } from '../usage/windows.js';
 import { endSubscription } from './cancelSubscription.js';
 import { endWaitingChange } from './changePlan.js';
@@ -25,8 +26,9 @@ export async function advanceDueSubscriptions(deps: Needs): Promise<number> {
     sql<{ account_id: string; id: string }>`
       select account_id, id from subscription where due_at <= ${deps.clock.now()} order by due_at limit 100`,
   );
-  for (const { account_id, id } of due) await advanceSubscription(deps, { accountId: account_id, subscriptionId: id });
-  return due.length;
+  return finishEach(deps.log, due, ({ account_id, id }) =>
+    advanceSubscription(deps, { accountId: account_id, subscriptionId: id }),
+  );
 }
 
 /**

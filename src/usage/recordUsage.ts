@@ -1,8 +1,7 @@
 import { Account } from '../account/account.entity.js';
 import { Metric } from '../catalog/plan.entity.js';
-import { parseDecimal } from '../domain/decimal.js';
 import { BillingError, invalid, type UserErrorCode } from '../domain/errors.js';
-import { decideUsage, type UsageDecision, type UsageEvent, type WindowChange } from '../domain/usage.js';
+import { decideUsage, type UsageDecision, type WindowChange } from '../domain/usage.js';
 import { type Actor, requireScope } from '../platform/actor.js';
 import type { Clock } from '../platform/clock.js';
 import { createCoalescer } from '../platform/coalesce.js';
@@ -11,20 +10,11 @@ import type { Deps } from '../platform/deps.js';
 import { uuidOf } from '../platform/ids.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import { presentThreshold } from './usage.present.js';
+import { type ParsedUsageEvent, parseUsageEvent, type UsageEventInput } from './usageEvent.js';
 import { readWatermark } from './usageSummary.js';
 import { lockWindows, type WindowRow } from './windows.js';
 
-export interface UsageEventInput {
-  transactionId: string;
-  /** `acct_…`; only an operator's token may name an account that isn't its own. */
-  accountId?: string | null | undefined;
-  metric: string;
-  /** Exact decimal as text; default 1. */
-  value?: string | null | undefined;
-  /** Default: now. */
-  timestamp?: Date | null | undefined;
-  properties?: object | null | undefined;
-}
+export type { UsageEventInput };
 
 export interface UsageEventResult {
   transactionId: string;
@@ -41,7 +31,6 @@ export interface RecordUsageAnswer {
 export const maxEventsPerRequest = 5_000;
 
 type Needs = Pick<Deps, 'db' | 'clock'>;
-type Parsed = UsageEvent & { properties: object | null };
 type Decision = UsageDecision | { status: 'REJECTED'; code: 'UNAVAILABLE'; message: string; field: string };
 interface Recorded {
   decision: Decision;
@@ -63,11 +52,11 @@ export async function recordUsage(
     throw invalid(`events has ${events.length} entries, expected 1 to ${maxEventsPerRequest}`, 'events');
   }
   const results = new Array<UsageEventResult>(events.length);
-  const byAccount = new Map<string, { index: number; event: Parsed }[]>();
+  const byAccount = new Map<string, { index: number; event: ParsedUsageEvent }[]>();
   events.forEach((input, index) => {
     try {
       const accountId = accountOf(actor, input);
-      const event = parseEvent(input, deps.clock.now());
+      const event = parseUsageEvent(input, deps.clock.now());
       const group = byAccount.get(accountId) ?? [];
       byAccount.set(accountId, group);
       group.push({ index, event });
@@ -121,26 +110,7 @@ function accountOf(actor: Actor, { accountId }: UsageEventInput): string {
   return uuid;
 }
 
-function parseEvent(input: UsageEventInput, now: Date): Parsed {
-  const { transactionId, metric, timestamp } = input;
-  if (transactionId.length === 0 || transactionId.length > 255) {
-    throw invalid(`transactionId has ${transactionId.length} characters, expected 1 to 255`, 'transactionId');
-  }
-  // PostgreSQL's text can't hold a zero byte; one such event must not fail the whole batch.
-  if (transactionId.includes('\0') || metric.includes('\0'))
-    throw invalid('A zero byte is not allowed', 'transactionId');
-  const value = parseDecimal(input.value ?? '1');
-  if (!value)
-    throw invalid(
-      `'${String(input.value).slice(0, 40)}' is not a decimal such as 45.7 (at most 20 digits before and 12 after the point)`,
-      'value',
-    );
-  if (timestamp && Number.isNaN(timestamp.getTime()))
-    throw invalid('timestamp is not an RFC 3339 instant', 'timestamp');
-  return { transactionId, metric, value, timestamp: timestamp ?? now, properties: input.properties ?? null };
-}
-
-type Ingest = ReturnType<typeof createCoalescer<Parsed, Recorded>>;
+type Ingest = ReturnType<typeof createCoalescer<ParsedUsageEvent, Recorded>>;
 const ingests = new WeakMap<Db, WeakMap<Clock, Ingest>>();
 
 /** One coalescer for each database and clock: all doors of the process share it. */
@@ -149,8 +119,8 @@ function ingestOf(deps: Needs): Ingest {
   ingests.set(deps.db, byClock);
   let ingest = byClock.get(deps.clock);
   if (!ingest) {
-    const flush = (accountId: string, events: readonly Parsed[]) => recordBatch(deps, accountId, events);
-    ingest = createCoalescer<Parsed, Recorded>({ maxItems: maxEventsPerRequest, flush });
+    const flush = (accountId: string, events: readonly ParsedUsageEvent[]) => recordBatch(deps, accountId, events);
+    ingest = createCoalescer<ParsedUsageEvent, Recorded>({ maxItems: maxEventsPerRequest, flush });
     byClock.set(deps.clock, ingest);
   }
   return ingest;
@@ -161,7 +131,7 @@ function ingestOf(deps: Needs): Ingest {
  * an event is refused (a repeat of an accepted one answers DUPLICATE whatever its content). An event without a window is
  * looked at twice: a renewal that this waited for has opened windows that the waiting statement could not see.
  */
-async function recordBatch(deps: Needs, accountId: string, events: readonly Parsed[]): Promise<Recorded[]> {
+async function recordBatch(deps: Needs, accountId: string, events: readonly ParsedUsageEvent[]): Promise<Recorded[]> {
   let lookForRepeats = false;
   let lookedTwice = false;
   return transact(deps, accountId, async (tx) => {
@@ -197,7 +167,7 @@ async function recordBatch(deps: Needs, accountId: string, events: readonly Pars
 /** A period that is over is renewed within seconds; until then its successor's events are asked to come again. */
 function betweenPeriods(
   decision: UsageDecision,
-  { event, windows }: { event: Parsed; windows: readonly WindowRow[] },
+  { event, windows }: { event: ParsedUsageEvent; windows: readonly WindowRow[] },
 ): Decision {
   if (decision.status !== 'REJECTED' || decision.code !== 'ILLEGAL_STATE') return decision;
   const over = windows.find((w) => w.metric === event.metric && w.closedAt === null && w.period.end <= event.timestamp);
@@ -209,7 +179,7 @@ function betweenPeriods(
 /** The metrics of the windows; all of the catalog's when an event names another. */
 async function metricsKnown(
   tx: Tx,
-  { windows, events }: { windows: readonly WindowRow[]; events: readonly Parsed[] },
+  { windows, events }: { windows: readonly WindowRow[]; events: readonly ParsedUsageEvent[] },
 ): Promise<Set<string>> {
   const known = new Set(windows.map((w) => w.metric));
   if (events.every((event) => known.has(event.metric))) return known;
@@ -217,7 +187,7 @@ async function metricsKnown(
   return new Set(all.map((metric) => metric.code));
 }
 
-async function recordedIds(tx: Tx, events: readonly Parsed[]): Promise<Set<string>> {
+async function recordedIds(tx: Tx, events: readonly ParsedUsageEvent[]): Promise<Set<string>> {
   const rows = await rowsOf(
     tx.em,
     sql<{ id: string }>`
@@ -232,7 +202,7 @@ async function writeBatch(
     events,
     decisions,
     changes,
-  }: { events: readonly Parsed[]; decisions: readonly UsageDecision[]; changes: readonly WindowChange[] },
+  }: { events: readonly ParsedUsageEvent[]; decisions: readonly UsageDecision[]; changes: readonly WindowChange[] },
 ): Promise<{ inserted: number; watermark: bigint }> {
   const { accountId, now } = tx;
   const accepted = events.flatMap((event, i) => {
@@ -248,7 +218,7 @@ async function writeBatch(
         from unnest(${accepted.map(({ event }) => event.transactionId)}::text[], ${accepted.map(({ event }) => event.metric)}::text[],
           ${accepted.map(({ event }) => event.value.toFixed())}::numeric[], ${accepted.map(({ event }) => event.timestamp)}::timestamptz[],
           ${accepted.map(({ decision }) => decision.windowId)}::uuid[], ${accepted.map(({ decision }) => decision.late)}::boolean[],
-          ${accepted.map(({ event }) => event.properties && JSON.stringify(event.properties))}::jsonb[])
+          ${accepted.map(({ event }) => event.properties)}::jsonb[])
           as e (id, metric_code, value, occurred_at, window_id, late, properties)
         order by e.id
         on conflict (account_id, id) do nothing

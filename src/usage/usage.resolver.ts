@@ -178,7 +178,7 @@ export class UsageResolver {
       return {
         results: results.map(({ error, ...result }) => ({
           ...result,
-          ...(error ? { error: { ...error, retryable: false } } : {}),
+          ...(error ? { error: { ...error, retryable: error.code === 'UNAVAILABLE' } } : {}),
         })),
         watermark,
       };

@@ -144,7 +144,8 @@ export async function closeWindows(
   const windows = await lockOpenWindows(tx, subscriptionId);
   const lines: LineDraft[] = [];
   for (const window of windows) {
-    if (at < window.periodEnd) window.periodEnd = at;
+    // Never before its start, whatever the clocks of two processes say.
+    if (at < window.periodEnd) window.periodEnd = at > window.periodStart ? at : window.periodStart;
     window.closedAt = at;
     lines.push(...usageLine(window));
   }

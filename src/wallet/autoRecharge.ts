@@ -5,6 +5,7 @@ import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { newId } from '../platform/ids.js';
 import { rowsOf, sql } from '../platform/sql.js';
+import { finishEach } from '../platform/sweeps.js';
 import { walletBalance } from './ledger.js';
 import { chargeTopUp, intendTopUp } from './topUp.js';
 import type { Wallet } from './wallet.entity.js';
@@ -23,8 +24,7 @@ export async function rechargeDueWallets(deps: Pick<Deps, 'db' | 'clock' | 'paym
     deps.db.orm.em.fork(),
     sql<{ account_id: string }>`select account_id from wallet where recharge_due_at <= ${deps.clock.now()} limit 100`,
   );
-  for (const { account_id } of due) await rechargeIfLow(deps, account_id);
-  return due.length;
+  return finishEach(deps.log, due, ({ account_id }) => rechargeIfLow(deps, account_id));
 }
 
 /** Charges the recharge amount when `available` is below the threshold. At most one recharge is in flight. */

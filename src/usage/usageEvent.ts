@@ -1,0 +1,72 @@
+import type { Decimal } from '../domain/decimal.js';
+import { parseDecimal } from '../domain/decimal.js';
+import { invalid } from '../domain/errors.js';
+
+export interface UsageEventInput {
+  transactionId: string;
+  /** `acct_…`; only an operator's token may name an account that isn't its own. */
+  accountId?: string | null | undefined;
+  metric: string;
+  /** Exact decimal as text; default 1. */
+  value?: string | null | undefined;
+  /** Default: now. */
+  timestamp?: Date | null | undefined;
+  properties?: object | null | undefined;
+}
+
+export interface ParsedUsageEvent {
+  transactionId: string;
+  metric: string;
+  value: Decimal;
+  timestamp: Date;
+  /** JSON that PostgreSQL accepts. */
+  properties: string | null;
+}
+
+const maxPropertiesDepth = 16;
+
+/**
+ * Checks one event. Throws INVALID with the field; whatever passes can't make the batch's statement fail, so that one bad
+ * event never takes its neighbours with it.
+ */
+export function parseUsageEvent(input: UsageEventInput, now: Date): ParsedUsageEvent {
+  const { transactionId, metric, timestamp } = input;
+  if (transactionId.length === 0 || transactionId.length > 255) {
+    throw invalid(`transactionId has ${transactionId.length} characters, expected 1 to 255`, 'transactionId');
+  }
+  if (!isStorable(transactionId)) throw invalid('transactionId has characters that are no text', 'transactionId');
+  if (!isStorable(metric)) throw invalid('metric has characters that are no text', 'metric');
+  const value = parseDecimal(input.value ?? '1');
+  if (!value) {
+    const found = String(input.value).slice(0, 40);
+    throw invalid(
+      `'${found}' is not a decimal such as 45.7 (at most 20 digits before and 12 after the point)`,
+      'value',
+    );
+  }
+  if (timestamp && Number.isNaN(timestamp.getTime()))
+    throw invalid('timestamp is not an RFC 3339 instant', 'timestamp');
+  return { transactionId, metric, value, timestamp: timestamp ?? now, properties: parseProperties(input.properties) };
+}
+
+/** PostgreSQL's text holds neither a zero byte nor half of a surrogate pair. */
+const isStorable = (text: string): boolean => !text.includes('\0') && text.isWellFormed();
+
+function parseProperties(properties: object | null | undefined): string | null {
+  if (properties == null) return null;
+  if (typeof properties !== 'object' || Array.isArray(properties))
+    throw invalid('properties is not an object', 'properties');
+  const look = (value: unknown, depth: number): void => {
+    if (depth > maxPropertiesDepth)
+      throw invalid(`properties is more than ${maxPropertiesDepth} levels deep`, 'properties');
+    if (typeof value === 'string' && !isStorable(value))
+      throw invalid('properties has characters that are no text', 'properties');
+    if (value === null || typeof value !== 'object') return;
+    for (const [key, part] of Object.entries(value)) {
+      look(key, depth);
+      look(part, depth + 1);
+    }
+  };
+  look(properties, 1);
+  return JSON.stringify(properties);
+}

@@ -1,0 +1,157 @@
+import { payInvoice } from '../../src/invoice/payInvoice.js';
+import { publicId } from '../../src/platform/ids.js';
+import {
+  addCard,
+  dayMs,
+  eventsOf,
+  freshKey,
+  invoicesOf,
+  paymentsOf,
+  runDue,
+  subscribed,
+  subscriptionOf,
+  testCatalogYaml,
+} from '../support/billing.js';
+import { expectSoundLedger } from '../support/ledger.js';
+import { startWorld, type TestAccount, type World } from '../support/world.js';
+
+let world: World;
+beforeAll(async () => {
+  world = await startWorld({ catalog: testCatalogYaml, worker: false });
+});
+afterAll(() => world.stop());
+beforeEach(() => world.clock.set('2024-04-01T00:00:00Z'));
+
+const renewalAt = Date.parse('2024-05-01T00:01:00Z');
+/** A renewal whose collection with `token` was tried for the first time. */
+async function renewedWith(token: string): Promise<TestAccount> {
+  world.clock.set('2024-04-01T00:00:00Z');
+  const { account } = await subscribed(world);
+  await addCard(world, account, token);
+  world.clock.set(new Date(renewalAt));
+  await runDue(world);
+  return account;
+}
+const afterDays = async (days: number): Promise<void> => {
+  world.clock.set(new Date(renewalAt + days * dayMs + 60_000));
+  await runDue(world);
+};
+const renewalOf = async (account: TestAccount) => (await invoicesOf(world, account))[1]!;
+const pay = async (account: TestAccount, idempotencyKey = freshKey()) =>
+  payInvoice(world.deps, account.actor, {
+    idempotencyKey,
+    invoiceId: publicId('invoice', (await renewalOf(account)).id),
+  });
+
+test('declined: tried again after 1, 3, 5 and 7 days, then UNCOLLECTIBLE and the subscription is canceled', async () => {
+  const account = await renewedWith('tok_chargeDeclinedInsufficientFunds');
+  expect(await subscriptionOf(world, account)).toMatchObject({ status: 'PAST_DUE' });
+  let attempts = 1;
+  for (const days of [1, 3, 5, 7]) {
+    const { nextPaymentAttemptAt, firstAttemptAt } = await renewalOf(account);
+    expect(nextPaymentAttemptAt!.getTime() - firstAttemptAt!.getTime()).toBe(days * dayMs);
+    await afterDays(days - 0.5);
+    expect((await renewalOf(account)).failedAttempts).toBe(attempts);
+    await afterDays(days);
+    expect((await renewalOf(account)).failedAttempts).toBe(++attempts);
+  }
+  expect(await renewalOf(account)).toMatchObject({ status: 'UNCOLLECTIBLE', nextPaymentAttemptAt: null });
+  expect(await subscriptionOf(world, account)).toMatchObject({ status: 'CANCELED' });
+  expect(await eventsOf(world, account, 'invoice.failed')).toHaveLength(5);
+  for (const type of ['invoice.uncollectible', 'subscription.past_due', 'subscription.canceled']) {
+    expect(await eventsOf(world, account, type)).toHaveLength(1);
+  }
+  await afterDays(40);
+  expect((await renewalOf(account)).failedAttempts).toBe(5);
+  expect((await world.deps.payments.moved({ accountId: account.id })).charges).toBe(1);
+  await expectSoundLedger(world, account.id);
+});
+
+test('a new default card pays at once, and PAST_DUE is over', async () => {
+  const account = await renewedWith('tok_chargeDeclined');
+  await addCard(world, account, 'tok_mastercard');
+  await runDue(world);
+  expect(await renewalOf(account)).toMatchObject({ status: 'PAID', amountDueMinor: 0n });
+  expect(await subscriptionOf(world, account)).toMatchObject({ status: 'ACTIVE' });
+  expect((await world.deps.payments.moved({ accountId: account.id })).charges).toBe(2);
+  await expectSoundLedger(world, account.id);
+});
+
+test('a hard decline waits for another card, and is tried a last time when the schedule ends', async () => {
+  const account = await renewedWith('tok_chargeDeclinedLostCard');
+  await afterDays(6);
+  expect((await renewalOf(account)).failedAttempts).toBe(1);
+  await afterDays(7);
+  expect(await renewalOf(account)).toMatchObject({ status: 'UNCOLLECTIBLE', failedAttempts: 2 });
+  expect(await subscriptionOf(world, account)).toMatchObject({ status: 'CANCELED' });
+  await expectSoundLedger(world, account.id);
+});
+
+test('paying by hand with a bad card uses none of the schedule up', async () => {
+  const account = await renewedWith('tok_chargeDeclined');
+  for (let i = 0; i < 6; i++) expect((await pay(account)).error).toMatchObject({ code: 'PAYMENT_DECLINED' });
+  await world.settled();
+  const { status, nextPaymentAttemptAt, firstAttemptAt } = await renewalOf(account);
+  expect(status).toBe('OPEN');
+  expect(nextPaymentAttemptAt!.getTime() - firstAttemptAt!.getTime()).toBe(dayMs);
+  expect(await subscriptionOf(world, account)).toMatchObject({ status: 'PAST_DUE' });
+});
+
+test('a card that asks for 3-D Secure: past due, and another card pays; a late confirmation is kept as credit', async () => {
+  const account = await renewedWith('tok_threeDSecure2Required');
+  expect(await eventsOf(world, account, 'invoice.payment_action_required')).toHaveLength(1);
+  expect(await subscriptionOf(world, account)).toMatchObject({ status: 'PAST_DUE' });
+  await addCard(world, account);
+  await runDue(world);
+  expect(await renewalOf(account)).toMatchObject({ status: 'PAID' });
+  expect(await subscriptionOf(world, account)).toMatchObject({ status: 'ACTIVE' });
+  const waiting = (await paymentsOf(world, account)).find((p) => p.status === 'REQUIRES_ACTION')!;
+  await world.deps.payments.authenticate({ chargeRef: waiting.chargeRef!, success: true });
+  world.clock.advanceMs(61_000);
+  await runDue(world);
+  expect(await eventsOf(world, account, 'wallet.topped_up')).toHaveLength(1);
+  await expectSoundLedger(world, account.id);
+});
+
+test('a renewal that asks for 3-D Secure is paid when the holder confirms, and given up when nobody does', async () => {
+  const [confirms, ignores] = [
+    await renewedWith('tok_threeDSecure2Required'),
+    await renewedWith('tok_threeDSecure2Required'),
+  ];
+  const waiting = (await paymentsOf(world, confirms)).find((p) => p.status === 'REQUIRES_ACTION')!;
+  await world.deps.payments.authenticate({ chargeRef: waiting.chargeRef!, success: true });
+  await afterDays(1);
+  expect(await renewalOf(confirms)).toMatchObject({ status: 'PAID' });
+  expect(await subscriptionOf(world, confirms)).toMatchObject({ status: 'ACTIVE' });
+  await afterDays(7.1);
+  expect(await renewalOf(ignores)).toMatchObject({ status: 'UNCOLLECTIBLE' });
+  expect(await subscriptionOf(world, ignores)).toMatchObject({ status: 'CANCELED' });
+  for (const { id } of [confirms, ignores]) await expectSoundLedger(world, id);
+});
+
+test('payInvoice: a repeat answers the same, a paid or foreign invoice is refused', async () => {
+  const account = await renewedWith('tok_chargeDeclined');
+  await addCard(world, account, 'tok_visa', false);
+  const key = freshKey();
+  const first = await pay(account, key);
+  expect(first.error).toMatchObject({ code: 'PAYMENT_DECLINED' });
+  expect(await pay(account, key)).toMatchObject({ replayed: true, error: { code: 'PAYMENT_DECLINED' } });
+  const own = (await invoicesOf(world, account))[0]!;
+  const invoiceId = publicId('invoice', own.id);
+  const input = { idempotencyKey: key, invoiceId };
+  await expect(payInvoice(world.deps, account.actor, input)).rejects.toMatchObject({ code: 'IDEMPOTENCY_MISMATCH' });
+  await expect(payInvoice(world.deps, account.actor, { ...input, idempotencyKey: freshKey() })).rejects.toMatchObject({
+    code: 'ILLEGAL_STATE',
+  });
+  await expect(payInvoice(world.deps, (await world.account()).actor, input)).rejects.toMatchObject({
+    code: 'NOT_FOUND',
+  });
+  await addCard(world, account);
+  const { data } = await world.gql(
+    account.token,
+    'mutation ($id: ID!) { payInvoice(input: { idempotencyKey: "g", invoiceId: $id }) { invoice { status amountDue { minorUnits } } userErrors { code } } }',
+    { id: publicId('invoice', (await renewalOf(account)).id) },
+  );
+  expect(data.payInvoice).toEqual({ invoice: { status: 'PAID', amountDue: { minorUnits: '0' } }, userErrors: [] });
+  await expectSoundLedger(world, account.id);
+});

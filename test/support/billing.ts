@@ -1,0 +1,143 @@
+import { parseCatalog } from '../../src/catalog/catalogFile.js';
+import { type CatalogChange, publishCatalog } from '../../src/catalog/publishCatalog.js';
+import { type Money, parseMoney } from '../../src/domain/money.js';
+import { type PaymentProvider, ProviderUnavailable } from '../../src/integrations/payments/provider.js';
+import { Invoice, InvoiceLine } from '../../src/invoice/invoice.entity.js';
+import { addPaymentMethod } from '../../src/payment/addPaymentMethod.js';
+import { Payment } from '../../src/payment/payment.entity.js';
+import { type LoggedEvent, readEvents } from '../../src/platform/eventLog.js';
+import { publicId } from '../../src/platform/ids.js';
+import { type SubscriptionAnswer, subscribe } from '../../src/subscription/subscribe.js';
+import { Subscription } from '../../src/subscription/subscription.entity.js';
+import type { TestAccount, World } from './world.js';
+
+/** Round prices, one of each kind of plan, and a metric of each supported aggregation. */
+export const testCatalogYaml = `
+metrics:
+  - { code: users, name: Users, aggregation: latest }
+  - { code: minutes, name: Minutes, aggregation: sum }
+  - { code: requests, name: Requests, aggregation: count }
+  - { code: peak, name: Peak, aggregation: max }
+  - { code: storage, name: Storage, unit: gb, aggregation: latest }
+plans:
+  - code: basic
+    name: Basic
+    price: 30.00
+    currency: USD
+    interval: month
+    features: { users: 5, requests: 10, peak: 100, minutes: { limit: 100, overage: charge, unit_price: 0.05 } }
+  - code: premium
+    name: Premium
+    price: 60.00
+    currency: USD
+    interval: month
+    features: { users: 50, requests: 1000, peak: 100, storage_gb: 10, minutes: { limit: 1000, overage: charge, unit_price: 0.02 } }
+  - { code: yearly, name: Yearly, price: 600.00, currency: USD, interval: year, features: { users: 50 } }
+  - { code: free, name: Free, price: 0.00, currency: USD, interval: month, features: { users: 1 } }
+  - code: tryout
+    name: Tryout
+    price: 20.00
+    currency: USD
+    interval: month
+    trial_days: 14
+    features: { minutes: { limit: 10, overage: charge, unit_price: 0.10 } }
+  - { code: euro, name: Euro, price: 10.00, currency: EUR, interval: month }
+`;
+
+export const usd = (amount: string): Money => parseMoney(amount, 'USD');
+export const dayMs = 86_400_000;
+let counted = 0;
+/** A key no other test uses. */
+export const freshKey = (): string => `key-${++counted}`;
+
+export const publish = (world: World, yaml: string): Promise<CatalogChange[]> =>
+  publishCatalog(world.deps, parseCatalog(yaml));
+
+/** Adds a card and returns its public id. */
+export async function addCard(
+  world: World,
+  account: TestAccount,
+  token = 'tok_visa',
+  makeDefault = true,
+): Promise<string> {
+  const { paymentMethodId } = await addPaymentMethod(world.deps, account.actor, {
+    idempotencyKey: freshKey(),
+    type: 'card',
+    token,
+    makeDefault,
+  });
+  return publicId('paymentMethod', paymentMethodId);
+}
+
+/** An account with a card and a subscription. `id` is the public one. */
+export async function subscribed(
+  world: World,
+  { planCode = 'basic', token = 'tok_visa', ...of }: { planCode?: string; token?: string; timeZone?: string } = {},
+): Promise<{ account: TestAccount; id: string; answer: SubscriptionAnswer }> {
+  const account = await world.account(of);
+  await addCard(world, account, token);
+  const answer = await subscribe(world.deps, account.actor, { idempotencyKey: freshKey(), planCode });
+  return { account, answer, id: publicId('subscription', answer.subscriptionId) };
+}
+
+export const subscriptionsOf = (world: World, { id }: TestAccount): Promise<Subscription[]> =>
+  world.deps.db.orm.em.fork().find(Subscription, { accountId: id }, { orderBy: { id: 'asc' } });
+
+/** The account's newest subscription. */
+export const subscriptionOf = async (world: World, account: TestAccount): Promise<Subscription> =>
+  (await subscriptionsOf(world, account)).at(-1)!;
+
+/** In the order of their numbers. */
+export const invoicesOf = (world: World, { id }: TestAccount): Promise<Invoice[]> =>
+  world.deps.db.orm.em.fork().find(Invoice, { accountId: id }, { orderBy: { number: 'asc' } });
+
+/** `Basic 3000`, one text for each line. */
+export const linesOf = async (world: World, invoice: Invoice): Promise<string[]> =>
+  (
+    await world.deps.db.orm.em
+      .fork()
+      .find(InvoiceLine, { accountId: invoice.accountId, invoiceId: invoice.id }, { orderBy: { position: 'asc' } })
+  ).map((line) => `${line.description} ${line.amountMinor}`);
+
+export const paymentsOf = (world: World, { id }: TestAccount): Promise<Payment[]> =>
+  world.deps.db.orm.em.fork().find(Payment, { accountId: id }, { orderBy: { id: 'asc' } });
+
+/** The account's events in order, those of some types only when they are named; numbers in `data` as plain ones. */
+export async function eventsOf(world: World, { id }: TestAccount, ...types: string[]): Promise<LoggedEvent[]> {
+  const em = world.deps.db.orm.em.fork();
+  const only = types.length > 0 ? types : undefined;
+  const events = await readEvents(em, { accountId: id, after: 0n, types: only, limit: 1_000 });
+  return events.map((event) => ({ ...event, data: JSON.parse(JSON.stringify(event.data)) }));
+}
+
+/** Everything due by now happens, with all that follows from it. */
+export async function runDue(world: World): Promise<void> {
+  for (let finished = 1; finished > 0; ) {
+    await world.settled();
+    finished = await world.sweeps.runOnce();
+    await world.settled();
+  }
+}
+
+/** A provider whose answers are lost: `before` it has charged, or `after`. */
+export const unreachable = (payments: PaymentProvider, when: 'before' | 'after'): PaymentProvider => ({
+  ...payments,
+  charge: async (input) => {
+    if (when === 'after') await payments.charge(input);
+    throw new ProviderUnavailable('connection reset');
+  },
+});
+
+/** Runs the work `times` at once; the codes of what failed, and what succeeded. */
+export async function allAtOnce<T>(
+  times: number,
+  work: (i: number) => Promise<T>,
+): Promise<{ done: T[]; codes: string[] }> {
+  const results = await Promise.allSettled(Array.from({ length: times }, (_, i) => work(i)));
+  return {
+    done: results.flatMap((r) => (r.status === 'fulfilled' ? [r.value] : [])),
+    codes: results.flatMap((r) =>
+      r.status === 'rejected' ? [String((r.reason as { code?: string }).code ?? r.reason)] : [],
+    ),
+  };
+}
