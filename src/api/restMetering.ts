@@ -8,6 +8,7 @@ import { recordUsage } from '../usage/recordUsage.js';
 import { presentUsage } from '../usage/usage.present.js';
 import { usageHistory, usageSummary } from '../usage/usageSummary.js';
 import { configureAutoRecharge } from '../wallet/configureAutoRecharge.js';
+import { walletBalance } from '../wallet/ledger.js';
 import { topUp } from '../wallet/topUp.js';
 import { LedgerTransaction } from '../wallet/wallet.entity.js';
 import { presentWallet } from '../wallet/wallet.present.js';
@@ -84,8 +85,10 @@ export const meteringRoutes: readonly Route[] = [
       const money = parseMoney(amount, currency ?? (await accountById(em, accountId)).currency);
       const input = { idempotencyKey, amount: money, paymentMethodId: payment_method_id };
       const { paymentId, replayed, error } = await topUp(deps, actor, input);
-      if (error) return { failure: { error, more: { payment_id: publicId('payment', paymentId) } }, replayed };
-      return { status: 201, body: await presentOwnTopUp(call, paymentId), replayed };
+      if (error && error.code !== 'UNAVAILABLE') {
+        return { failure: { error, more: { payment_id: publicId('payment', paymentId) } }, replayed };
+      }
+      return { status: error ? 202 : 201, body: await presentOwnTopUp(call, paymentId), replayed };
     },
   }),
   route({
@@ -189,6 +192,10 @@ async function presentOwnWallet({ deps, em, accountId }: Call): Promise<object> 
 async function presentOwnTopUp({ em, accountId }: Call, paymentId: string): Promise<object> {
   const payment = (await paymentsByIds(em, accountId, [paymentId])).get(paymentId)!;
   const movement = await em.findOne(LedgerTransaction, { accountId, type: 'top_up', referenceId: paymentId });
-  if (movement?.walletBalanceAfterMinor == null) throw new Error(`top-up ${paymentId} is paid but not in the ledger`);
-  return presentTopUp(payment, movement.walletBalanceAfterMinor);
+  if (payment.status === 'SUCCEEDED' && movement?.walletBalanceAfterMinor == null) {
+    throw new Error(`top-up ${paymentId} is paid but not in the ledger`);
+  }
+  const balanceMinor =
+    movement?.walletBalanceAfterMinor ?? (await walletBalance(em, { accountId, currency: payment.currency }));
+  return presentTopUp(payment, balanceMinor);
 }

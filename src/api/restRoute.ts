@@ -18,8 +18,8 @@ export interface Call {
 }
 
 export interface Answer {
-  /** Default 200. */
-  readonly status?: 201 | 204;
+  /** Default 200; 202 where the payment provider has not answered yet. */
+  readonly status?: 201 | 202 | 204;
   /** An object is answered as JSON, bytes as they are. */
   readonly body?: object;
   readonly headers?: Readonly<Record<string, string>>;
@@ -49,11 +49,15 @@ export interface Route<Input = unknown> {
 /** Ties the type of `body` to what `handle` gets. */
 export const route = <Input = undefined>(row: Route<Input>): Route => row;
 
-/** The object as it is now, or the problem that kept the change from taking effect, with the object beside it. */
+/**
+ * The object as it is now, or the problem that kept the change from taking effect, with the object beside it. A payment
+ * whose outcome isn't known yet is 202: an error would invite the caller to pay again.
+ */
 export function outcome(
   { error, replayed }: { error: BillingError | undefined; replayed: boolean },
   { name, body, status }: { name: string; body: object; status?: 201 },
 ): Answer {
+  if (error?.code === 'UNAVAILABLE') return { status: 202, body, replayed };
   if (error) return { failure: { error, more: { [name]: body } }, replayed };
   return { body, replayed, ...(status ? { status } : {}) };
 }

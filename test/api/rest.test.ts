@@ -1,4 +1,5 @@
 import { createKey } from '../../src/account/apiKeys.js';
+import { ProviderUnavailable } from '../../src/integrations/payments/provider.js';
 import { advanceDueSubscriptions } from '../../src/subscription/renew.js';
 import { startWorld, type World } from '../support/world.js';
 
@@ -834,4 +835,26 @@ describe('errors', () => {
     const { body } = await send(operator.token, 'POST', '/usage/events', event);
     expect(body.results).toEqual([{ transaction_id: 'of-operator', status: 'accepted' }]);
   });
+});
+
+test('a payment the provider has not answered is 202, not an invitation to pay again; it is settled later', async () => {
+  const account = await world.account();
+  await world.rest(account.token, 'POST', '/payment-methods', { type: 'card', token: 'tok_visa' });
+  const { payments } = world.deps;
+  const charge = payments.charge.bind(payments);
+  payments.charge = async (input) => {
+    await charge(input);
+    throw new ProviderUnavailable('the answer was lost');
+  };
+  const topUp = () =>
+    world.rest(account.token, 'POST', '/wallet/top-up', { amount: 10 }, { 'idempotency-key': 'lost' });
+  const lost = await topUp();
+  payments.charge = charge;
+  expect(lost).toMatchObject({ status: 202, body: { status: 'pending', amount: 10, balance: 0 } });
+  expect(await topUp()).toMatchObject({ status: 409, body: { code: 'IDEMPOTENCY_IN_FLIGHT' } });
+
+  world.clock.advanceMs(31_000);
+  await world.sweeps.runOnce();
+  world.clock.advanceMs(-31_000);
+  expect(await topUp()).toMatchObject({ status: 201, body: { id: lost.body.id, status: 'succeeded', balance: 10 } });
 });
