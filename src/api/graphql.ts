@@ -5,7 +5,15 @@ import {
 } from '@apollo/server/plugin/disabled';
 import { fastifyApolloDrainPlugin, fastifyApolloHandler } from '@as-integrations/fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { type DocumentNode, GraphQLError, type GraphQLSchema, getOperationAST, Kind, OperationTypeNode } from 'graphql';
+import {
+  type DocumentNode,
+  GraphQLError,
+  type GraphQLSchema,
+  getOperationAST,
+  Kind,
+  OperationTypeNode,
+  visit,
+} from 'graphql';
 import { operatorAccountId } from '../account/apiKeys.js';
 import { BillingError } from '../domain/errors.js';
 import type { Actor } from '../platform/actor.js';
@@ -159,8 +167,13 @@ export function checkRequest(
 ): number {
   const [broken] = checkDocument(schema, document);
   if (broken) throw broken;
+  const usageOnly = onlyRecordsUsage(document);
+  // `recordUsage` refuses such an event alone.
+  if (!usageOnly && (hasZeroByte(variables) || literalsOf(document).some(hasZeroByte))) {
+    throw new BillingError('INVALID', 'A text has a zero byte, which is not allowed');
+  }
   // Usage events may each name their account; everything else is about one.
-  if (actor.accountId === operatorAccountId && !onlyRecordsUsage(document)) {
+  if (!usageOnly && actor.accountId === operatorAccountId) {
     throw new BillingError(
       'INVALID',
       "An operator's token needs the account: header Billing-Account, or billingAccount in connection_init",
@@ -180,6 +193,23 @@ export function checkRequest(
     );
   }
   return cost;
+}
+
+/** PostgreSQL's texts can't hold one. Not recursive: variables may be nested deeper than the stack. */
+function hasZeroByte(value: unknown): boolean {
+  const waiting = [value];
+  while (waiting.length > 0) {
+    const part = waiting.pop();
+    if (typeof part === 'string' && part.includes('\0')) return true;
+    if (typeof part === 'object' && part !== null) waiting.push(...Object.values(part));
+  }
+  return false;
+}
+
+function literalsOf(document: DocumentNode): string[] {
+  const literals: string[] = [];
+  visit(document, { StringValue: ({ value }) => void literals.push(value) });
+  return literals;
 }
 
 const onlyRecordsUsage = (document: DocumentNode): boolean =>

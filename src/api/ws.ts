@@ -8,6 +8,7 @@ import {
   GraphQLError,
   type GraphQLSchema,
   getOperationAST,
+  getVariableValues,
   NoSchemaIntrospectionCustomRule,
   specifiedRules,
   validate,
@@ -84,6 +85,20 @@ export function registerSockets(
           const cost = checkRequest(schema, document, { ...payload, actor: extra.actor! });
           const mistakes = validate(schema, document, rules);
           if (mistakes.length > 0) return mistakes;
+          const operation = getOperationAST(document, payload.operationName);
+          if (!operation) {
+            throw new GraphQLError('The document has no operation of that name, or several and no name was given', {
+              extensions: { code: 'OPERATION_RESOLUTION_FAILURE' },
+            });
+          }
+          // Execution would find the same mistakes, but there they look like those of a resolver.
+          const { errors } = getVariableValues(schema, operation.variableDefinitions ?? [], payload.variables ?? {}, {
+            maxErrors: 10,
+          });
+          if (errors)
+            return errors.map(
+              ({ message, nodes }) => new GraphQLError(message, { nodes, extensions: { code: 'INVALID' } }),
+            );
           const args: ExecutionArgs = {
             schema,
             document,
@@ -91,11 +106,6 @@ export function registerSockets(
             variableValues: payload.variables ?? null,
             contextValue: createContext(deps, { actor: extra.actor!, requestId: randomUUID(), cost }),
           };
-          if (!getOperationAST(document, payload.operationName)) {
-            throw new GraphQLError('The document has no operation of that name, or several and no name was given', {
-              extensions: { code: 'OPERATION_RESOLUTION_FAILURE' },
-            });
-          }
           return args;
         } catch (error) {
           // graphql-ws closes the socket on anything else, and with it all other operations.

@@ -22,7 +22,7 @@ import type { LoggedEvent } from '../platform/eventLog.js';
 import { enumOf, NodeType, payload, UserErrorType } from '../platform/graphqlTypes.js';
 import { publicId } from '../platform/ids.js';
 import { DateTime } from '../platform/scalars.js';
-import { attemptsByDeliveryIds, listDeliveries } from './deliveries.js';
+import { attemptsByDeliveryIds, loadDeliveries } from './deliveries.js';
 import { createWebhookEndpoint, deleteWebhookEndpoint, endpointsByIds, listWebhookEndpoints } from './endpoints.js';
 import { deliveryStatuses, type WebhookAttempt, type WebhookDelivery, type WebhookEndpoint } from './webhook.entity.js';
 
@@ -152,7 +152,7 @@ export class WebhookEndpointResolver {
     @Root() endpoint: EndpointView,
     @Ctx() { scope }: Context,
   ): Promise<Connection<WebhookDelivery>> {
-    return listDeliveries(scope.em, { accountId: endpoint.accountId, endpointId: endpoint.id }, { first, after });
+    return loadDeliveries(scope, { accountId: endpoint.accountId, endpointId: endpoint.id }, { first, after });
   }
 
   @Query(() => [WebhookEndpointType])

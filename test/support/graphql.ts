@@ -1,0 +1,70 @@
+import { buildASTSchema, Kind, type OperationDefinitionNode, parse } from 'graphql';
+import pg from 'pg';
+import type { TestAccount, World } from './world.js';
+
+/** Adds a card that works and subscribes; returns what the two made. */
+export async function subscribed(
+  world: World,
+  { planCode = 'plan_professional', account }: { planCode?: string; account?: TestAccount } = {},
+): Promise<TestAccount & { subscriptionId: string; paymentMethodId: string; invoiceId: string }> {
+  const of = account ?? (await world.account());
+  const { data } = await world.gql(
+    of.token,
+    `mutation($planCode: String!) {
+      addPaymentMethod(input: { idempotencyKey: "card", token: "tok_visa", makeDefault: true }) { paymentMethod { id } userErrors { code message } }
+      subscribe(input: { idempotencyKey: "subscribe", planCode: $planCode }) { subscription { id } invoice { id } userErrors { code message } }
+    }`,
+    { planCode },
+  );
+  expect([data.addPaymentMethod.userErrors, data.subscribe.userErrors]).toEqual([[], []]);
+  return {
+    ...of,
+    subscriptionId: data.subscribe.subscription.id,
+    paymentMethodId: data.addPaymentMethod.paymentMethod.id,
+    invoiceId: data.subscribe.invoice.id,
+  };
+}
+
+/** The fields an operation asks of its root type. */
+export const rootFieldsOf = (query: string): string[] =>
+  parse(query)
+    .definitions.filter(
+      (definition): definition is OperationDefinitionNode => definition.kind === Kind.OPERATION_DEFINITION,
+    )
+    .flatMap(({ selectionSet }) =>
+      selectionSet.selections.map((field) => (field.kind === Kind.FIELD ? field.name.value : '')),
+    );
+
+/** The root fields of a schema given as text, by root type. */
+export function rootFieldsOfSchema(text: string): Record<'Query' | 'Mutation' | 'Subscription', string[]> {
+  const schema = buildASTSchema(parse(text));
+  const names = (type: ReturnType<typeof schema.getQueryType>) => Object.keys(type?.getFields() ?? {}).sort();
+  return {
+    Query: names(schema.getQueryType()),
+    Mutation: names(schema.getMutationType()),
+    Subscription: names(schema.getSubscriptionType()),
+  };
+}
+
+/**
+ * How many SQL statements this process sends while `work` runs: the least of three runs, because what happens by itself
+ * (relay, key checks) adds some now and then.
+ */
+export async function countStatements(work: () => Promise<unknown>): Promise<number> {
+  const { query } = pg.Client.prototype;
+  const counts: number[] = [];
+  for (let run = 0; run < 3; run++) {
+    let count = 0;
+    pg.Client.prototype.query = function (this: pg.Client, ...args: never[]) {
+      count++;
+      return (query as (...args: never[]) => never).apply(this, args);
+    } as typeof query;
+    try {
+      await work();
+    } finally {
+      pg.Client.prototype.query = query;
+    }
+    counts.push(count);
+  }
+  return Math.min(...counts);
+}
