@@ -56,6 +56,7 @@ export async function openCore({ config, databaseUrl, log, clock = systemClock }
   const orm = await MikroORM.init(
     ormConfig({
       clientUrl: databaseUrl,
+      ensureDatabase: false, // a mistyped name is an error, not a new database
       pool: { min: 0, max: config.databasePoolSize },
       driverOptions: { statement_timeout: statementTimeoutMs, connectionTimeoutMillis: statementTimeoutMs },
       logger: (message) => log.debug({ from: 'mikro-orm' }, message),

@@ -9,9 +9,15 @@ export interface Database {
   stop(): Promise<void>;
 }
 
-/** The PostgreSQL of `DATABASE_URL`, or the embedded one in the data folder, started or joined. */
-export async function openDatabase(config: Pick<Config, 'databaseUrl' | 'dataDir'>): Promise<Database> {
+/**
+ * The PostgreSQL of `DATABASE_URL`, or the embedded one in the data folder, started or joined. `command` is for a process
+ * that ends by itself soon: a server that starts meanwhile won't rely on its PostgreSQL.
+ */
+export async function openDatabase(
+  config: Pick<Config, 'databaseUrl' | 'dataDir'>,
+  role: 'server' | 'command' = 'server',
+): Promise<Database> {
   if (config.databaseUrl !== undefined) return { url: config.databaseUrl, embedded: false, stop: async () => {} };
-  const { url, stop } = await startEmbeddedPostgres({ dataDir: path.join(config.dataDir, 'pg') });
+  const { url, stop } = await startEmbeddedPostgres({ dataDir: path.join(config.dataDir, 'pg'), role });
   return { url, embedded: true, stop };
 }

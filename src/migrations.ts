@@ -7,7 +7,7 @@ import { ormConfig } from './ormConfig.js';
 // difference as a new migration. Foreign keys, partial indexes and checks are written by hand beside it.
 
 const command = process.argv[2];
-const database = await openDatabase(readConfig());
+const database = await openDatabase(readConfig(), 'command');
 const orm = await MikroORM.init(ormConfig({ clientUrl: database.url }));
 try {
   if (command === 'check') {

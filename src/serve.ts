@@ -1,6 +1,6 @@
 import { migrate, startApp } from './app.js';
 import { ConfigError, readConfig } from './config.js';
-import { openDatabase } from './database.js';
+import { type Database, openDatabase } from './database.js';
 import { type DemoAccount, prepareDemo } from './demo.js';
 import { createLogger } from './platform/log.js';
 
@@ -10,16 +10,17 @@ const stopWithinMs = 15_000;
 /** Starts everything and runs until SIGTERM or SIGINT. What is missing or wrong is said in plain words, with what to do. */
 export async function serve(): Promise<void> {
   const startedAt = performance.now();
+  let database: Database | undefined;
   try {
     const config = readConfig();
     const log = createLogger(config.logLevel);
-    const database = await openDatabase(config);
+    database = await openDatabase(config);
     await migrate({ databaseUrl: database.url, log });
     const app = await startApp({ config, databaseUrl: database.url, log });
     const demo = config.demo ? await prepareDemo(app.deps) : [];
     stopOnSignal(async () => {
       await app.stop();
-      await database.stop();
+      await database?.stop();
     });
     process.stdout.write(
       banner({
@@ -32,6 +33,7 @@ export async function serve(): Promise<void> {
     );
   } catch (error) {
     process.stderr.write(`${startError(error)}\n`);
+    await database?.stop();
     process.exit(1);
   }
 }

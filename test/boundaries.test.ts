@@ -88,7 +88,7 @@ test('domain/ is pure: no async, no clock, no randomness, no I/O, no package but
 test('only config.ts reads the environment', () => {
   const readers = sources.filter(({ text }) => /process\.env\b/.test(text)).map(({ file }) => file);
   expect(
-    readers.filter((file) => file !== 'config.ts' && file !== path.join('platform', 'embeddedPostgres.ts')),
+    readers.filter((file) => file !== 'config.ts' && file !== path.join('platform', 'embeddedCluster.ts')),
   ).toEqual([]);
 });
 

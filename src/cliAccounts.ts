@@ -1,0 +1,151 @@
+import { type Command, InvalidArgumentError } from 'commander';
+import { accountOf, withCore } from './cliCore.js';
+import { columns, print, type Terminal } from './cliTerminal.js';
+import { BillingError } from './domain/errors.js';
+
+interface AccountOptions {
+  name: string;
+  currency: string;
+  timeZone: string;
+  json?: boolean;
+}
+
+interface KeyOptions {
+  account?: string;
+  operator?: boolean;
+  scopes: string[];
+  /** Milliseconds. */
+  expiresIn?: number;
+  name?: string;
+  json?: boolean;
+}
+
+export function addAccountCommands(program: Command, terminal: Terminal): void {
+  const account = program
+    .command('account')
+    .description('customers, each with its own subscription, invoices and wallet');
+  account
+    .command('create')
+    .description('open an account')
+    .requiredOption('--name <name>', 'its name, as on invoices')
+    .option('--currency <code>', 'ISO 4217; all of its money is in it', 'USD')
+    .option('--time-zone <zone>', 'IANA name; calendar days are counted in it', 'UTC')
+    .option('--json', 'one JSON document')
+    .action((options: AccountOptions) => openAccount(terminal, options));
+  account
+    .command('list')
+    .description('all accounts, oldest first')
+    .option('--json', 'one JSON document')
+    .action((options: { json?: boolean }) => listAccounts(terminal, options));
+}
+
+export function addKeyCommands(program: Command, terminal: Terminal): void {
+  const key = program.command('key').description('API keys: the bearer tokens of GraphQL and REST');
+  key
+    .command('create')
+    .description('make a key; its token is shown once')
+    .option('--account <id>', 'the account it acts on (acct_…)')
+    .option('--operator', 'a key that belongs to no account and names one per request')
+    .option('--scopes <scopes...>', 'RESOURCE:ACTION, separated by commas or spaces, e.g. usage:write,invoices:read', [
+      '*:*',
+    ])
+    .option('--expires-in <time>', '30s, 15m, 1h or 7d; without it, never', parseDuration)
+    .option('--name <name>', 'a name to know it by')
+    .option('--json', 'one JSON document')
+    .action((options: KeyOptions) => makeKey(terminal, options));
+  key
+    .command('revoke')
+    .description('end a key at once')
+    .argument('<id>', 'key_…')
+    .option('--json', 'one JSON document')
+    .action((id: string, options: { json?: boolean }) => endKey(terminal, id, options));
+}
+
+async function openAccount(terminal: Terminal, { json, ...input }: AccountOptions): Promise<void> {
+  await withCore(async ({ deps }) => {
+    const { createAccount } = await import('./account/createAccount.js');
+    const document = await presentAccount(await createAccount(deps, input));
+    const { id, name, currency, timeZone } = document;
+    const text = `${id}  ${name}  ${currency}  ${timeZone}\n\nMake a token for it:\n  billing key create --account ${id}`;
+    print(terminal, { json, document, text });
+  });
+}
+
+async function listAccounts(terminal: Terminal, { json }: { json?: boolean }): Promise<void> {
+  await withCore(async ({ deps }) => {
+    const { Account } = await import('./account/account.entity.js');
+    const found = await deps.db.orm.em.fork().find(Account, {}, { orderBy: { id: 'asc' }, disableIdentityMap: true });
+    const accounts = await Promise.all(found.map(presentAccount));
+    const rows = accounts.map(({ id, name, currency, timeZone, createdAt }) => [
+      id,
+      name,
+      currency,
+      timeZone,
+      createdAt,
+    ]);
+    const text =
+      rows.length === 0
+        ? 'No accounts yet. Open one with: billing account create --name NAME'
+        : columns([['ID', 'NAME', 'CURRENCY', 'TIME ZONE', 'CREATED'], ...rows]);
+    print(terminal, { json, document: { accounts }, text });
+  });
+}
+
+async function presentAccount(account: {
+  id: string;
+  name: string;
+  currency: string;
+  timeZone: string;
+  createdAt: Date;
+}) {
+  const { publicId } = await import('./platform/ids.js');
+  const { name, currency, timeZone } = account;
+  return { id: publicId('account', account.id), name, currency, timeZone, createdAt: account.createdAt.toISOString() };
+}
+
+async function makeKey(
+  terminal: Terminal,
+  { json, account, operator = false, scopes: given, expiresIn, name }: KeyOptions,
+): Promise<void> {
+  const scopes = given.flatMap((text) => text.split(/[\s,]+/)).filter(Boolean);
+  if ((account === undefined) !== operator)
+    throw new BillingError('INVALID', 'Expected either --account ID or --operator');
+  if (scopes.length === 0) throw new BillingError('INVALID', "--scopes names no scope; '*:*' allows everything");
+  await withCore(async (core) => {
+    const [{ createKey }, { publicId }] = await Promise.all([
+      import('./account/apiKeys.js'),
+      import('./platform/ids.js'),
+    ]);
+    const accountId = account === undefined ? undefined : await accountOf(core, account);
+    const { key, token } = await createKey(core.deps, { accountId, scopes, name, expiresInMs: expiresIn });
+    const id = publicId('apiKey', key.id);
+    const expiresAt = key.expiresAt?.toISOString() ?? null;
+    const text = columns([
+      ['token', `${token}   (shown only now)`],
+      ['id', id],
+      ['scopes', key.scopes.join(' ')],
+      ['expires', expiresAt ?? 'never'],
+    ]);
+    print(terminal, { json, document: { id, token, name: key.name, scopes: key.scopes, expiresAt }, text });
+  });
+}
+
+async function endKey(terminal: Terminal, id: string, { json }: { json?: boolean }): Promise<void> {
+  await withCore(async ({ deps }) => {
+    const { revokeKey } = await import('./account/apiKeys.js');
+    await revokeKey(deps, { keyId: id });
+    print(terminal, { json, document: { id, revoked: true }, text: `${id} is revoked` });
+  });
+}
+
+const unitMs: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const maxDurationMs = 3_650 * unitMs.d!;
+
+/** `15m` in milliseconds. */
+function parseDuration(text: string): number {
+  const [, count, unit] = /^(\d+)([smhd])$/.exec(text) ?? [];
+  const ms = Number(count) * (unitMs[unit ?? ''] ?? Number.NaN);
+  if (!(ms > 0 && ms <= maxDurationMs))
+    throw new InvalidArgumentError('Expected a time such as 30s, 15m, 1h or 7d, at most 3650d.');
+  return ms;
+}
