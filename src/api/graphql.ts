@@ -21,9 +21,10 @@ import { batchScope } from '../platform/batch.js';
 import type { Context } from '../platform/context.js';
 import type { Deps } from '../platform/deps.js';
 import { actorOf } from './auth.js';
+import { documentCost } from './cost.js';
 import { billingErrorOf, doors } from './errors.js';
 import { httpStatusOf, presentGraphQLError } from './graphqlErrors.js';
-import { checkDocument, documentCost, documentLimits, parseLimited } from './limits.js';
+import { checkDocument, documentLimits, parseLimited } from './limits.js';
 
 declare module 'fastify' {
   interface FastifyRequest {

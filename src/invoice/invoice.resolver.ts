@@ -24,7 +24,16 @@ import { type Connection, connectionType } from '../platform/connection.js';
 import type { Context } from '../platform/context.js';
 import { sequenceAfter } from '../platform/event.resolver.js';
 import type { LoggedEvent } from '../platform/eventLog.js';
-import { enumOf, MoneyType, moneyOf, NodeType, PeriodType, payload, UserErrorType } from '../platform/graphqlTypes.js';
+import {
+  enumOf,
+  IdempotentInput,
+  MoneyType,
+  MutationPayload,
+  moneyOf,
+  NodeType,
+  PeriodType,
+  payload,
+} from '../platform/graphqlTypes.js';
 import { publicId, uuidOf } from '../platform/ids.js';
 import { filtered } from '../platform/liveState.js';
 import { CurrencyScalar, DateTime, DecimalScalar } from '../platform/scalars.js';
@@ -86,22 +95,13 @@ export class InvoiceType extends NodeType {
 const InvoiceConnection = connectionType('Invoice', () => InvoiceType);
 
 @ObjectType('InvoicePayload')
-class InvoicePayload {
+class InvoicePayload extends MutationPayload {
   @Field(() => InvoiceType, { nullable: true })
   invoice?: Invoice | undefined;
-
-  @Field(() => [UserErrorType])
-  userErrors!: UserErrorType[];
-
-  @Field(() => Boolean)
-  replayed!: boolean;
 }
 
 @InputType('InvoiceIdInput')
-class InvoiceIdInput {
-  @Field(() => String)
-  idempotencyKey!: string;
-
+class InvoiceIdInput extends IdempotentInput {
   @Field(() => ID)
   invoiceId!: string;
 }

@@ -17,7 +17,15 @@ import { AccountType } from '../account/account.resolver.js';
 import { requireScope } from '../platform/actor.js';
 import { load } from '../platform/batch.js';
 import type { Context } from '../platform/context.js';
-import { enumOf, MoneyType, moneyOf, NodeType, payload, UserErrorType } from '../platform/graphqlTypes.js';
+import {
+  enumOf,
+  IdempotentInput,
+  MoneyType,
+  MutationPayload,
+  moneyOf,
+  NodeType,
+  payload,
+} from '../platform/graphqlTypes.js';
 import { publicId } from '../platform/ids.js';
 import { DateTime } from '../platform/scalars.js';
 import { addPaymentMethod } from './addPaymentMethod.js';
@@ -63,22 +71,13 @@ export class PaymentType extends NodeType {
 }
 
 @ObjectType('PaymentMethodPayload')
-export class PaymentMethodPayload {
+export class PaymentMethodPayload extends MutationPayload {
   @Field(() => PaymentMethodType, { nullable: true })
   paymentMethod?: PaymentMethod;
-
-  @Field(() => [UserErrorType])
-  userErrors!: UserErrorType[];
-
-  @Field(() => Boolean)
-  replayed!: boolean;
 }
 
 @InputType('AddPaymentMethodInput')
-class AddPaymentMethodInput {
-  @Field(() => String)
-  idempotencyKey!: string;
-
+class AddPaymentMethodInput extends IdempotentInput {
   @Field(() => String, { defaultValue: 'card' })
   type!: string;
 
@@ -90,10 +89,7 @@ class AddPaymentMethodInput {
 }
 
 @InputType('PaymentMethodIdInput')
-class PaymentMethodIdInput {
-  @Field(() => String)
-  idempotencyKey!: string;
-
+class PaymentMethodIdInput extends IdempotentInput {
   @Field(() => ID)
   paymentMethodId!: string;
 }

@@ -88,6 +88,23 @@ export class UserErrorType {
   clientSecret?: string;
 }
 
+/** What every mutation answers beside the object it changed. */
+@ObjectType()
+export abstract class MutationPayload {
+  @Field(() => [UserErrorType])
+  userErrors!: UserErrorType[];
+
+  @Field(() => Boolean, { description: 'This is the stored answer to an earlier request with the same key' })
+  replayed!: boolean;
+}
+
+/** What every mutation that moves money or state takes: the same key and input replays the first answer. */
+@InputType()
+export abstract class IdempotentInput {
+  @Field(() => String)
+  idempotencyKey!: string;
+}
+
 const actionable: ReadonlySet<string> = new Set(
   userErrorCodes.filter((code) => code !== 'FORBIDDEN' && code !== 'UNAVAILABLE'),
 );

@@ -25,7 +25,16 @@ import { invoicesByIds } from '../invoice/invoices.js';
 import { requireScope } from '../platform/actor.js';
 import { load } from '../platform/batch.js';
 import type { Context } from '../platform/context.js';
-import { enumOf, MoneyType, moneyOf, NodeType, PeriodType, payload, UserErrorType } from '../platform/graphqlTypes.js';
+import {
+  enumOf,
+  IdempotentInput,
+  MoneyType,
+  MutationPayload,
+  moneyOf,
+  NodeType,
+  PeriodType,
+  payload,
+} from '../platform/graphqlTypes.js';
 import { publicId, uuidOf } from '../platform/ids.js';
 import { DateTime, DecimalScalar } from '../platform/scalars.js';
 import { UsageSummaryType } from '../usage/usage.resolver.js';
@@ -86,18 +95,12 @@ export class EntitlementType {
 }
 
 @ObjectType('SubscriptionPayload')
-class SubscriptionPayload {
+class SubscriptionPayload extends MutationPayload {
   @Field(() => BillingSubscriptionType, { nullable: true })
   subscription?: SubscriptionRow | undefined;
 
   @Field(() => InvoiceType, { nullable: true })
   invoice?: Invoice | undefined;
-
-  @Field(() => [UserErrorType])
-  userErrors!: UserErrorType[];
-
-  @Field(() => Boolean)
-  replayed!: boolean;
 }
 
 @ObjectType('Preview')
@@ -110,10 +113,7 @@ class PreviewType {
 }
 
 @InputType('SubscribeInput')
-class SubscribeInput {
-  @Field(() => String)
-  idempotencyKey!: string;
-
+class SubscribeInput extends IdempotentInput {
   @Field(() => String)
   planCode!: string;
 
@@ -125,10 +125,7 @@ class SubscribeInput {
 }
 
 @InputType('ChangePlanInput')
-class ChangePlanInput {
-  @Field(() => String)
-  idempotencyKey!: string;
-
+class ChangePlanInput extends IdempotentInput {
   @Field(() => ID)
   subscriptionId!: string;
 
@@ -153,10 +150,7 @@ class ChangePlanInput {
 }
 
 @InputType('CancelSubscriptionInput')
-class CancelSubscriptionInput {
-  @Field(() => String)
-  idempotencyKey!: string;
-
+class CancelSubscriptionInput extends IdempotentInput {
   @Field(() => ID)
   subscriptionId!: string;
 

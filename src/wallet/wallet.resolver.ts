@@ -23,13 +23,14 @@ import { type Connection, connectionType } from '../platform/connection.js';
 import type { Context } from '../platform/context.js';
 import { eventsTopic } from '../platform/eventFeed.js';
 import {
+  IdempotentInput,
   MoneyInput,
   MoneyType,
+  MutationPayload,
   moneyFrom,
   moneyOf,
   NodeType,
   payload,
-  UserErrorType,
 } from '../platform/graphqlTypes.js';
 import { publicId } from '../platform/ids.js';
 import { liveState } from '../platform/liveState.js';
@@ -67,37 +68,22 @@ const WalletTransactionConnection = connectionType('WalletTransaction', () => Wa
 export class WalletType extends NodeType {}
 
 @ObjectType('WalletPayload')
-class WalletPayload {
+class WalletPayload extends MutationPayload {
   @Field(() => WalletType, { nullable: true })
   wallet?: WalletView;
-
-  @Field(() => [UserErrorType])
-  userErrors!: UserErrorType[];
-
-  @Field(() => Boolean)
-  replayed!: boolean;
 }
 
 @ObjectType('TopUpPayload')
-class TopUpPayload {
+class TopUpPayload extends MutationPayload {
   @Field(() => WalletType, { nullable: true })
   wallet?: WalletView;
 
   @Field(() => PaymentType, { nullable: true })
   payment?: Payment | undefined;
-
-  @Field(() => [UserErrorType])
-  userErrors!: UserErrorType[];
-
-  @Field(() => Boolean)
-  replayed!: boolean;
 }
 
 @InputType('TopUpInput')
-class TopUpInput {
-  @Field(() => String)
-  idempotencyKey!: string;
-
+class TopUpInput extends IdempotentInput {
   @Field(() => MoneyInput)
   amount!: MoneyInput;
 
@@ -106,10 +92,7 @@ class TopUpInput {
 }
 
 @InputType('AutoRechargeInput')
-class AutoRechargeInput {
-  @Field(() => String)
-  idempotencyKey!: string;
-
+class AutoRechargeInput extends IdempotentInput {
   @Field(() => Boolean)
   enabled!: boolean;
 

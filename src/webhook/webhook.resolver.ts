@@ -19,7 +19,7 @@ import { type Connection, connectionType } from '../platform/connection.js';
 import type { Context } from '../platform/context.js';
 import { BillingEventType, loggedEventsByIds } from '../platform/event.resolver.js';
 import type { LoggedEvent } from '../platform/eventLog.js';
-import { enumOf, NodeType, payload, UserErrorType } from '../platform/graphqlTypes.js';
+import { enumOf, IdempotentInput, MutationPayload, NodeType, payload } from '../platform/graphqlTypes.js';
 import { publicId } from '../platform/ids.js';
 import { DateTime } from '../platform/scalars.js';
 import { attemptsByDeliveryIds, loadDeliveries } from './deliveries.js';
@@ -80,22 +80,13 @@ export class WebhookEndpointType extends NodeType {
 }
 
 @ObjectType('WebhookEndpointPayload')
-class WebhookEndpointPayload {
+class WebhookEndpointPayload extends MutationPayload {
   @Field(() => WebhookEndpointType, { nullable: true })
   webhookEndpoint?: WebhookEndpoint;
-
-  @Field(() => [UserErrorType])
-  userErrors!: UserErrorType[];
-
-  @Field(() => Boolean)
-  replayed!: boolean;
 }
 
 @InputType('WebhookEndpointInput')
-class WebhookEndpointInput {
-  @Field(() => String)
-  idempotencyKey!: string;
-
+class WebhookEndpointInput extends IdempotentInput {
   @Field(() => String)
   url!: string;
 
@@ -104,10 +95,7 @@ class WebhookEndpointInput {
 }
 
 @InputType('WebhookEndpointIdInput')
-class WebhookEndpointIdInput {
-  @Field(() => String)
-  idempotencyKey!: string;
-
+class WebhookEndpointIdInput extends IdempotentInput {
   @Field(() => ID)
   webhookEndpointId!: string;
 }
