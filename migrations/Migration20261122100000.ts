@@ -91,7 +91,7 @@ export class Migration20261122100000 extends Migration {
     );
     this.addSql(`create index "payment_account_id_subject_id_index" on "payment" ("account_id", "subject_id");`);
     this.addSql(
-      `alter table "payment" add constraint "payment_purpose_check" check ("purpose" in ('invoice', 'top_up'));`,
+      `alter table "payment" add constraint "payment_purpose_check" check ("purpose" in ('invoice', 'top_up', 'recharge'));`,
     );
     this.addSql(
       `alter table "payment" add constraint "payment_status_check" check ("status" in ('PENDING', 'REQUIRES_ACTION', 'SUCCEEDED', 'FAILED', 'REFUNDED'));`,

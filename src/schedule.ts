@@ -8,7 +8,7 @@ import type { Sink } from './platform/relay.js';
 import type { Sweep } from './platform/sweeps.js';
 import { followInvoice } from './subscription/followInvoice.js';
 import { advanceDueSubscriptions } from './subscription/renew.js';
-import { rechargeDueWallets, rechargeIfLow } from './wallet/autoRecharge.js';
+import { rechargeDueWallets, rechargeIfLow, settleRecharge } from './wallet/autoRecharge.js';
 import { settleTopUp } from './wallet/topUp.js';
 import { deliver, hurryDueDeliveries } from './webhook/deliver.js';
 import { deliverJob, planDeliveries } from './webhook/planDeliveries.js';
@@ -22,6 +22,7 @@ export const sweepsOf = (deps: Deps): Record<string, Sweep> => ({
     reconcilePayments(deps, {
       invoice: (settled) => settleInvoicePayment(deps, settled),
       top_up: (settled) => settleTopUp(deps, settled),
+      recharge: (settled) => settleRecharge(deps, settled),
     }),
   advanceSubscriptions: () => advanceDueSubscriptions(deps),
   collectInvoices: () => collectDueInvoices(deps),

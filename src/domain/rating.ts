@@ -25,6 +25,9 @@ const step = (label: string, expression: string, result: Decimal): ExplanationSt
   result: result.toFixed(),
 });
 
+/** In minor units. Exact as a number in every client, and a thousand of them on one invoice still fit into 8 bytes. */
+export const maxChargeMinor = 9_000_000_000_000_000n;
+
 /** The exact product is rounded HALF_UP to the currency once, here. */
 function roundedTo(currency: string, exact: Decimal): { amountMinor: bigint; step: ExplanationStep } {
   const digits = currencyExponent(currency);
@@ -43,6 +46,8 @@ function roundedTo(currency: string, exact: Decimal): { amountMinor: bigint; ste
  * Prices what was used beyond the limit, at `unitPrice` in major units of the currency per unit of the metric. Only
  * overage CHARGE prices anything: BLOCK let nothing through, and what a lowered limit left above it is not charged;
  * ALLOW is free. Without a limit nothing is over it; a metric paid from the first unit has the limit 0.
+ * Never more than `maxChargeMinor`: usage is refused before it comes so far, and only a later, higher price can take what
+ * was counted past it. Billing it must not fail for ever then.
  * Throws an `Error` when there is something to charge and no price: publishing such a plan is refused.
  */
 export function rateOverage({
@@ -78,6 +83,11 @@ export function rateOverage({
     explanation.push(step('Times unit price', `${quantity.toFixed()} × ${unitPrice.toFixed()} ${currency}`, exact));
   }
 
+  const most = new Decimal(majorUnits(money(maxChargeMinor, currency)));
+  if (exact.greaterThan(most)) {
+    exact = most;
+    explanation.push(step('At most', `${most.toFixed()} ${currency} for one metric in one period`, most));
+  }
   const rounded = roundedTo(currency, exact);
   explanation.push(rounded.step);
   return { quantity, amountMinor: rounded.amountMinor, explanation };

@@ -1,6 +1,7 @@
-import type { Decimal } from './decimal.js';
+import { Decimal } from './decimal.js';
+import { currencyExponent } from './money.js';
 import type { Period } from './period.js';
-import type { OveragePolicy } from './rating.js';
+import { maxChargeMinor, type OveragePolicy } from './rating.js';
 import { crossThresholds } from './thresholds.js';
 
 export type Aggregation = 'COUNT' | 'SUM' | 'MAX' | 'LATEST' | 'UNIQUE' | 'WEIGHTED_SUM';
@@ -14,6 +15,9 @@ export interface UsageWindow {
   /** `null` is unlimited. */
   limit: Decimal | null;
   overage: OveragePolicy;
+  /** Major units of `currency` for each unit over the limit; `null` when nothing is charged. */
+  unitPrice: Decimal | null;
+  currency: string;
   used: Decimal;
   eventCount: number;
   /** Latest timestamp of the events counted so far. */
@@ -59,6 +63,7 @@ interface Counter {
   readonly window: UsageWindow;
   readonly startMs: number;
   readonly endMs: number;
+  readonly mostUsed: Decimal;
   used: Decimal;
   eventCount: number;
   latestMs: number;
@@ -67,6 +72,8 @@ interface Counter {
 const lateMs = 24 * 3_600_000;
 const aheadMs = 5 * 60_000;
 const namedMetrics = 20;
+/** Of any metric in one period: the columns hold 20 digits before the point, and their sums and products must fit too. */
+const maxUsed = new Decimal('1e15');
 
 const reject = (code: UsageRejection['code'], field: string, message: string): UsageRejection => ({
   status: 'REJECTED',
@@ -79,10 +86,21 @@ const startCounting = (window: UsageWindow): Counter => ({
   window,
   startMs: window.period.start.getTime(),
   endMs: window.period.end.getTime(),
+  mostUsed: mostUsed(window),
   used: window.used,
   eventCount: window.eventCount,
   latestMs: window.latestAt?.getTime() ?? Number.NEGATIVE_INFINITY,
 });
+
+/** Where use is charged, all of it at the window's price must stay an amount that an invoice can hold. */
+function mostUsed({ overage, unitPrice, currency }: UsageWindow): Decimal {
+  if (overage !== 'CHARGE' || !unitPrice?.greaterThan(0)) return maxUsed;
+  const minorPrice = unitPrice.times(new Decimal(10).pow(currencyExponent(currency)));
+  return Decimal.min(
+    maxUsed,
+    new Decimal(maxChargeMinor.toString()).div(minorPrice).toDecimalPlaces(12, Decimal.ROUND_DOWN),
+  );
+}
 
 /**
  * Decides on a batch of events of one account, in order, against all its windows for their metrics that may still take
@@ -95,6 +113,8 @@ const startCounting = (window: UsageWindow): Counter => ({
  * - COUNT counts events whatever their value. SUM also takes negative values (reversals) down to a total of 0. MAX and
  *   LATEST take no negative value; for LATEST an event older than the latest is accepted without effect, and of two at
  *   the same instant the later in order holds.
+ * - No event may raise the use above 1e15, or, where overage is CHARGE, above what costs `maxChargeMinor` (9e15 minor
+ *   units) at the window's price: use × price is then bounded whatever the limit is.
  * - Overage BLOCK refuses an event that would raise the use above the limit.
  * - Thresholds compare the use before and after the whole batch: what it crosses on the way and leaves again is silent.
  *
@@ -187,7 +207,7 @@ function usedAfter({ window, used, latestMs }: Counter, { value }: UsageEvent, t
 
 /** Why the event may not take the window's use from what it is to `used`; `undefined` when it may. */
 function refuseUse(
-  { window, used: before }: Counter,
+  { window, used: before, mostUsed: most }: Counter,
   { value }: UsageEvent,
   used: Decimal,
 ): UsageRejection | undefined {
@@ -197,6 +217,10 @@ function refuseUse(
   }
   if (used.lessThan(0)) {
     const message = `${value.toFixed()} would take the use of '${metric}' below 0: it is ${before.toFixed()}`;
+    return reject('INVALID', 'value', message);
+  }
+  if (used.greaterThan(most) && used.greaterThan(before)) {
+    const message = `${value.toFixed()} would take the use of '${metric}' to ${used.toFixed()}: at most ${most.toFixed()} can be counted in a period`;
     return reject('INVALID', 'value', message);
   }
   if (overage === 'BLOCK' && limit !== null && used.greaterThan(limit) && used.greaterThan(before)) {

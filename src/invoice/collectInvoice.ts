@@ -33,16 +33,17 @@ export async function settleInvoicePayment(
   { accountId, paymentId, outcome }: { accountId: string; paymentId: string; outcome: ChargeOutcome },
 ): Promise<void> {
   await transact(deps, accountId, async (tx) => {
-    const { subjectId, status: before } = await tx.em.findOneOrFail(Payment, { accountId, id: paymentId });
+    const { subjectId } = await tx.em.findOneOrFail(Payment, { accountId, id: paymentId });
     const invoice = await tx.em.findOneOrFail(
       Invoice,
       { accountId, id: subjectId },
       { lockMode: LockMode.PESSIMISTIC_WRITE },
     );
-    const payment = await settlePayment(tx, { paymentId, outcome });
-    if (!payment) return;
+    const settled = await settlePayment(tx, { paymentId, outcome });
+    if (!settled) return;
+    const { payment, before } = settled;
     if (payment.status === 'SUCCEEDED')
-      return invoice.status === 'OPEN' ? markPaid(tx, invoice, payment) : keepAsCredit(tx, payment);
+      return isOwed(invoice) ? markPaid(tx, invoice, payment) : keepAsCredit(tx, payment);
     if (invoice.status !== 'OPEN') return;
     if (payment.status === 'REQUIRES_ACTION') {
       await emit(tx, 'invoice.payment_action_required', invoice);
@@ -53,6 +54,9 @@ export async function settleInvoicePayment(
     await markFailed(tx, invoice, payment.declineCode ?? 'card_declined');
   });
 }
+
+/** An invoice that was given up is still owed: money that comes late pays it. */
+const isOwed = ({ status }: Invoice): boolean => status === 'OPEN' || status === 'UNCOLLECTIBLE';
 
 async function markPaid(tx: Tx, invoice: Invoice, payment: Payment): Promise<void> {
   await post(tx, {
@@ -69,7 +73,7 @@ async function markPaid(tx: Tx, invoice: Invoice, payment: Payment): Promise<voi
   await emit(tx, 'invoice.paid', invoice);
 }
 
-/** Money for an invoice that was voided meanwhile has still moved: it is the customer's, in the wallet. */
+/** Money for an invoice that was voided or paid otherwise meanwhile has still moved: it is the customer's, in the wallet. */
 async function keepAsCredit(tx: Tx, payment: Payment): Promise<void> {
   const wallet = await lockWallet(tx);
   await post(tx, {
@@ -138,6 +142,10 @@ export async function voidInvoice(tx: Tx, invoice: Invoice): Promise<void> {
   await emit(tx, 'invoice.voided', invoice);
 }
 
+/** Is a charge of this invoice without an answer? Holds while the caller holds the invoice's row lock. */
+export const isPaymentUnderWay = async (tx: Tx, invoiceId: string): Promise<boolean> =>
+  (await tx.em.count(Payment, { accountId: tx.accountId, subjectId: invoiceId, status: 'PENDING' })) > 0;
+
 /** Sweep: tries invoices again whose next attempt is due. */
 export async function collectDueInvoices(deps: Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>): Promise<number> {
   const due = await rowsOf(
@@ -150,6 +158,10 @@ export async function collectDueInvoices(deps: Pick<Deps, 'db' | 'clock' | 'paym
       const invoice = await tx.em.findOneOrFail(Invoice, { accountId, id }, { lockMode: LockMode.PESSIMISTIC_WRITE });
       if (invoice.status !== 'OPEN' || !invoice.nextPaymentAttemptAt || invoice.nextPaymentAttemptAt > tx.now)
         return undefined;
+      if (await isPaymentUnderWay(tx, id)) {
+        invoice.nextPaymentAttemptAt = null; // its outcome says when to try again
+        return undefined;
+      }
       const method = await defaultPaymentMethod(tx.em, accountId);
       if (method) return intendInvoicePayment(tx, invoice, method);
       await markFailed(tx, invoice, 'no_payment_method');
@@ -162,10 +174,17 @@ export async function collectDueInvoices(deps: Pick<Deps, 'db' | 'clock' | 'paym
 /** Reaction to a new default payment method: what is open is tried at once, whatever the schedule says. */
 export async function retryOpenInvoices(deps: Pick<Deps, 'db' | 'clock'>, accountId: string): Promise<void> {
   await transact(deps, accountId, async (tx) => {
+    // Locked first: the second statement then sees the payments of whoever held the rows, and none can begin meanwhile.
+    const open = await rowsOf(
+      tx.em,
+      sql<{ id: string }>`
+        select id from invoice where account_id = ${accountId} and status = 'OPEN'
+          and reason in ('subscription_cycle', 'subscription_cancel') order by id for update`,
+    );
     await rowsOf(
       tx.em,
       sql`update invoice set next_payment_attempt_at = ${tx.now}
-          where account_id = ${accountId} and status = 'OPEN' and reason in ('subscription_cycle', 'subscription_cancel')
+          where account_id = ${accountId} and id = any(${open.map(({ id }) => id)}::uuid[])
             and not exists (select 1 from payment where payment.account_id = ${accountId} and payment.subject_id = invoice.id
               and payment.status = 'PENDING')`,
     );

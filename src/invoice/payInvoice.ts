@@ -8,7 +8,7 @@ import { transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { claimKey, inFlight } from '../platform/idempotency.js';
 import { newId } from '../platform/ids.js';
-import { collectInvoice } from './collectInvoice.js';
+import { collectInvoice, isPaymentUnderWay } from './collectInvoice.js';
 import { Invoice } from './invoice.entity.js';
 import { ownInvoice } from './invoices.js';
 import { intendInvoicePayment } from './issueInvoice.js';
@@ -51,8 +51,7 @@ export async function payInvoice(
         field: ['invoiceId'],
       });
     }
-    const pending = await tx.em.count(Payment, { accountId, subjectId: id, status: 'PENDING' });
-    if (pending > 0)
+    if (await isPaymentUnderWay(tx, id))
       throw new BillingError('CONFLICT', 'A payment of this invoice is under way', {
         field: ['invoiceId'],
         retryable: true,

@@ -1,15 +1,17 @@
-import { LockMode } from '@mikro-orm/postgresql';
+import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
+import { Account } from '../account/account.entity.js';
 import { accountById } from '../account/createAccount.js';
 import { BillingError, invalid } from '../domain/errors.js';
 import { type AttachOutcome, ProviderMisuse, ProviderUnavailable } from '../integrations/payments/provider.js';
 import { type Actor, requireScope } from '../platform/actor.js';
-import { transact } from '../platform/db.js';
+import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { claimKey, inFlight } from '../platform/idempotency.js';
 import { newId } from '../platform/ids.js';
+import { callProvider } from './callProvider.js';
 import { PaymentCustomer, PaymentMethod } from './payment.entity.js';
 import { presentPaymentMethod } from './payment.present.js';
-import { makeDefault } from './paymentMethods.js';
+import { lockActivePaymentMethods, makeDefault } from './paymentMethods.js';
 
 export interface AddPaymentMethodInput {
   idempotencyKey?: string | undefined;
@@ -19,10 +21,17 @@ export interface AddPaymentMethodInput {
   makeDefault: boolean;
 }
 
+/** Active methods an account may have at once. */
+export const maxPaymentMethods = 50;
+
+/** A method handed to the provider longer ago than two calls last was left behind, and takes up no place. */
+const underWayMs = 60_000;
+
 type Needs = Pick<Deps, 'db' | 'clock' | 'payments'>;
 
 /**
- * Attaches a card to the account; the first one becomes the default. Declined: PAYMENT_DECLINED with the decline code.
+ * Attaches a card to the account; the first one becomes the default. Declined: PAYMENT_DECLINED with the decline code;
+ * LIMIT_EXCEEDED past 50 cards; UNAVAILABLE while the provider is away, and a repeat with the key then finishes it.
  * The row is written before the provider is asked, so that a repeat with the same key never attaches a second card.
  */
 export async function addPaymentMethod(
@@ -45,6 +54,7 @@ export async function addPaymentMethod(
       answer: { id: newId() },
     });
     if (!claim.replayed) {
+      await refuseBeyondLimit(tx);
       tx.em.create(PaymentMethod, {
         accountId,
         id: claim.answer.id,
@@ -66,6 +76,21 @@ export async function addPaymentMethod(
   return answerOf(deps, accountId, answer.id, replayed);
 }
 
+/** Counts under the account's lock, with those under way, so that many at once don't slip past. */
+async function refuseBeyondLimit({ em, accountId, now }: Tx): Promise<void> {
+  await lockAccount(em, accountId);
+  const count = await em.count(PaymentMethod, {
+    accountId,
+    $or: [{ status: 'ACTIVE' }, { status: 'PENDING', createdAt: { $gt: new Date(now.getTime() - underWayMs) } }],
+  });
+  if (count >= maxPaymentMethods) {
+    throw new BillingError('LIMIT_EXCEEDED', `The account already has ${maxPaymentMethods} payment methods`);
+  }
+}
+
+const lockAccount = (em: EntityManager, accountId: string): Promise<unknown> =>
+  em.findOneOrFail(Account, { id: accountId }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+
 async function attach(
   deps: Needs,
   accountId: string,
@@ -73,12 +98,16 @@ async function attach(
 ): Promise<AttachOutcome> {
   try {
     const customerRef = await ensureCustomer(deps, accountId);
-    return await deps.payments.attachPaymentMethod({ accountId, customerRef, token, key: `pm-${methodId}` });
+    const key = `pm-${methodId}`;
+    return await callProvider(deps.payments.attachPaymentMethod({ accountId, customerRef, token, key }));
   } catch (error) {
     if (error instanceof ProviderMisuse) return { status: 'invalid', message: error.message };
     if (!(error instanceof ProviderUnavailable)) throw error;
-    // Attaching moves no money: the caller may try again, with a new key.
-    return { status: 'invalid', message: 'The payment provider could not be reached; try again' };
+    // The method stays PENDING: a repeat with the key asks again, and no second card is attached.
+    throw new BillingError('UNAVAILABLE', 'The payment provider could not be reached; try again with the same key', {
+      retryable: true,
+      retryAfterSeconds: 30,
+    });
   }
 }
 
@@ -89,7 +118,9 @@ async function ensureCustomer(deps: Needs, accountId: string): Promise<string> {
   const known = await em.findOne(PaymentCustomer, { accountId, provider });
   if (known) return known.customerRef;
   const { name } = await accountById(em, accountId);
-  const { customerRef } = await deps.payments.createCustomer({ accountId, name, key: `cus-${accountId}` });
+  const { customerRef } = await callProvider(
+    deps.payments.createCustomer({ accountId, name, key: `cus-${accountId}` }),
+  );
   await transact(deps, accountId, async (tx) => {
     await tx.em.upsert(
       PaymentCustomer,
@@ -106,6 +137,7 @@ async function settleAttach(
   { methodId, outcome, wantsDefault }: { methodId: string; outcome: AttachOutcome; wantsDefault: boolean },
 ): Promise<void> {
   await transact(deps, accountId, async (tx) => {
+    await lockAccount(tx.em, accountId); // two first cards at once: one default
     const method = await tx.em.findOneOrFail(
       PaymentMethod,
       { accountId, id: methodId },
@@ -119,8 +151,8 @@ async function settleAttach(
       return;
     }
     Object.assign(method, outcome.card, { status: 'ACTIVE', methodRef: outcome.methodRef });
-    const others = await tx.em.count(PaymentMethod, { accountId, status: 'ACTIVE' });
-    if (wantsDefault || others === 0) {
+    const active = await lockActivePaymentMethods(tx.em, accountId);
+    if (wantsDefault || active.length === 1) {
       await makeDefault(tx.em, accountId, methodId);
       await tx.em.refresh(method);
     }

@@ -4,10 +4,20 @@ import type { Money } from '../domain/money.js';
 import { type ChargeOutcome, ProviderMisuse, ProviderUnavailable } from '../integrations/payments/provider.js';
 import type { Tx } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
+import { callProvider, providerDeadlineMs } from './callProvider.js';
 import { Payment, PaymentCustomer, PaymentMethod } from './payment.entity.js';
 
 /** How long a charge may stay unknown before the sweep asks the provider; longer than any call to it lasts. */
 export const reconcileAfterMs = 30_000;
+
+/** A charge is sent only while it can end before the sweep asks for it. */
+const latestStartMs = reconcileAfterMs - providerDeadlineMs;
+
+/** Decline codes of our own, for payments given up without the provider's word: it may still say otherwise. */
+export const givenUpCodes = { neverArrived: 'provider_unreachable', abandoned: 'authentication_required' } as const;
+
+/** Age at which a payment that was given up is no longer asked for. */
+const askUntilMs = 7 * 86_400_000;
 
 export interface PaymentIntent {
   id: string;
@@ -38,28 +48,33 @@ export function intendPayment(tx: Tx, intent: PaymentIntent): Payment {
 }
 
 /**
- * Asks the provider to move the money of an intent; no transaction is open. `undefined`: the outcome is unknown, the
- * payment stays PENDING and the sweep will ask. The same payment asked twice is charged once, by its key.
+ * Asks the provider to move the money of an intent; no transaction is open. `undefined`: the outcome is unknown, or the
+ * payment is not to be sent (any more), and the sweep will ask. The same payment asked twice is charged once, by its key.
  */
 export async function chargePayment(
-  deps: Pick<Deps, 'db' | 'payments' | 'log'>,
+  deps: Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>,
   { accountId, paymentId }: { accountId: string; paymentId: string },
 ): Promise<ChargeOutcome | undefined> {
   const em = deps.db.orm.em.fork();
   const payment = await em.findOneOrFail(Payment, { accountId, id: paymentId });
+  // A process that slept past the sweep must not move money that somebody was told has not moved.
+  const ageMs = deps.clock.now().getTime() - payment.createdAt.getTime();
+  if (payment.status !== 'PENDING' || ageMs > latestStartMs) return undefined;
   const method = await em.findOneOrFail(PaymentMethod, { accountId, id: payment.paymentMethodId });
   const customer = await em.findOneOrFail(PaymentCustomer, { accountId, provider: deps.payments.name });
   if (method.methodRef == null) throw new Error(`payment method ${method.id} was never attached`);
   try {
-    return await deps.payments.charge({
-      key: payment.providerKey,
-      accountId,
-      paymentId,
-      customerRef: customer.customerRef,
-      methodRef: method.methodRef,
-      amount: { minorUnits: payment.amountMinor, currency: payment.currency },
-      description: payment.description,
-    });
+    return await callProvider(
+      deps.payments.charge({
+        key: payment.providerKey,
+        accountId,
+        paymentId,
+        customerRef: customer.customerRef,
+        methodRef: method.methodRef,
+        amount: { minorUnits: payment.amountMinor, currency: payment.currency },
+        description: payment.description,
+      }),
+    );
   } catch (error) {
     if (error instanceof ProviderMisuse) {
       deps.log.error({ err: error, paymentId }, 'the payment provider refused a charge as malformed');
@@ -71,35 +86,58 @@ export async function chargePayment(
   }
 }
 
+/** A payment whose outcome was written, and the state it had before. */
+export interface Settled {
+  payment: Payment;
+  before: Payment['status'];
+}
+
 /**
- * Writes a charge's outcome on its payment, once. `undefined` when it was settled before, whoever settled it: then there
- * is nothing left to do. REQUIRES_ACTION is not an end: a later outcome still settles it.
+ * Writes a charge's outcome on its payment, once. `undefined` when there is nothing left to do: it was settled before,
+ * whoever settled it. REQUIRES_ACTION is not an end, and neither is FAILED when the provider says that money has moved.
  */
 export async function settlePayment(
   tx: Tx,
   { paymentId, outcome }: { paymentId: string; outcome: ChargeOutcome },
-): Promise<Payment | undefined> {
+): Promise<Settled | undefined> {
   const payment = await tx.em.findOneOrFail(
     Payment,
     { accountId: tx.accountId, id: paymentId },
-    { lockMode: LockMode.PESSIMISTIC_WRITE },
+    { lockMode: LockMode.PESSIMISTIC_WRITE, refresh: true },
   );
-  const open =
-    payment.status === 'PENDING' || (payment.status === 'REQUIRES_ACTION' && outcome.status !== 'requires_action');
-  if (!open) return undefined;
-  payment.chargeRef = outcome.chargeRef;
+  const before = payment.status;
+  if (before === 'FAILED' && outcome.status !== 'succeeded') {
+    payment.reconcileAt = payment.reconcileAt && isGivenUp(outcome) ? askAgainAt(payment, tx.now) : null;
+    return undefined;
+  }
+  const settles =
+    before === 'PENDING' ||
+    before === 'FAILED' ||
+    (before === 'REQUIRES_ACTION' && outcome.status !== 'requires_action');
+  if (!settles) return undefined;
+  payment.chargeRef = outcome.chargeRef || payment.chargeRef || '';
   payment.clientSecret = outcome.status === 'requires_action' ? outcome.clientSecret : null;
   if (outcome.status === 'requires_action') {
     payment.status = 'REQUIRES_ACTION';
     payment.reconcileAt = new Date(tx.now.getTime() + reconcileAfterMs);
-    return payment;
+    return { payment, before };
   }
   payment.status = outcome.status === 'succeeded' ? 'SUCCEEDED' : 'FAILED';
   payment.declineCode = outcome.status === 'declined' ? outcome.declineCode : null;
   payment.failureMessage = outcome.status === 'declined' ? outcome.message : null;
   payment.settledAt = tx.now;
-  payment.reconcileAt = null;
-  return payment;
+  payment.reconcileAt = isGivenUp(outcome) ? askAgainAt(payment, tx.now) : null;
+  return { payment, before };
+}
+
+const isGivenUp = (outcome: ChargeOutcome): boolean =>
+  outcome.status === 'requires_action' ||
+  (outcome.status === 'declined' && Object.values<string>(givenUpCodes).includes(outcome.declineCode));
+
+/** At twice its age, so that the questions grow rare; null when it is too old. */
+function askAgainAt({ createdAt }: Payment, now: Date): Date | null {
+  const ageMs = Math.max(reconcileAfterMs, now.getTime() - createdAt.getTime());
+  return ageMs < askUntilMs ? new Date(now.getTime() + ageMs) : null;
 }
 
 /** What the caller of a paying operation is told about its payment; `undefined` when the money has moved. */

@@ -2,7 +2,7 @@ import { defineEntity, type InferEntity, p } from '@mikro-orm/core';
 import { accountKey, idKey, instant, minor, text } from '../platform/columns.js';
 
 export const paymentStatuses = ['PENDING', 'REQUIRES_ACTION', 'SUCCEEDED', 'FAILED', 'REFUNDED'] as const;
-export const paymentPurposes = ['invoice', 'top_up'] as const;
+export const paymentPurposes = ['invoice', 'top_up', 'recharge'] as const;
 export const paymentMethodStatuses = ['PENDING', 'ACTIVE', 'FAILED', 'REMOVED'] as const;
 
 /** The account at the payment provider. */
@@ -59,7 +59,7 @@ export const Payment = defineEntity({
     clientSecret: text().nullable(),
     createdAt: instant(),
     settledAt: instant().nullable(),
-    /** While the outcome is unknown: when the sweep asks the provider. */
+    /** While the outcome is unknown, or was given up: when the sweep asks the provider. */
     reconcileAt: instant().nullable(),
   },
   indexes: [{ properties: ['accountId', 'subjectId'] }],

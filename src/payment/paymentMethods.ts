@@ -24,20 +24,28 @@ export async function ownPaymentMethod(em: EntityManager, accountId: string, id:
   return method;
 }
 
-/** Makes a method the only default. The account's methods are locked first, so that two calls can't leave two defaults. */
-export async function makeDefault(em: EntityManager, accountId: string, id: string): Promise<void> {
-  await em.find(
+/** The account's active methods as they are now, locked in one order. */
+export async function lockActivePaymentMethods(em: EntityManager, accountId: string): Promise<PaymentMethod[]> {
+  await em.flush();
+  return em.find(
     PaymentMethod,
     { accountId, status: 'ACTIVE' },
-    { lockMode: LockMode.PESSIMISTIC_WRITE, orderBy: { id: 'asc' } },
+    { lockMode: LockMode.PESSIMISTIC_WRITE, orderBy: { id: 'asc' }, refresh: true },
   );
+}
+
+/** Makes an active method the only default. The caller holds the lock on the account's methods. */
+export async function makeDefault(em: EntityManager, accountId: string, id: string): Promise<void> {
   await em.flush();
   // Two statements, because the unique index on the default is checked row by row.
   await rowsOf(
     em,
     sql`update payment_method set is_default = false where account_id = ${accountId} and is_default and id <> ${id}`,
   );
-  await rowsOf(em, sql`update payment_method set is_default = true where account_id = ${accountId} and id = ${id}`);
+  await rowsOf(
+    em,
+    sql`update payment_method set is_default = true where account_id = ${accountId} and id = ${id} and status = 'ACTIVE'`,
+  );
 }
 
 export const paymentMethodsByIds: BatchFunction<PaymentMethod> = async (em, accountId, ids) =>

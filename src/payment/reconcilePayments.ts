@@ -3,15 +3,37 @@ import { transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import { finishEach } from '../platform/sweeps.js';
-import { reconcileAfterMs } from './charge.js';
+import { callProvider } from './callProvider.js';
+import { givenUpCodes, reconcileAfterMs } from './charge.js';
 import { Payment } from './payment.entity.js';
 
 /** Settles a payment by its purpose; the same use case that settles the synchronous answer. */
 export type Settle = (input: { accountId: string; paymentId: string; outcome: ChargeOutcome }) => Promise<void>;
 
+/** A confirmation whose notice was lost is found within this. */
+const maxWaitMs = 5 * 60_000;
+
+/** A 3-D Secure challenge nobody has answered by then fails, so that its card can go and its invoice moves on. */
+const challengeExpiresAfterMs = 24 * 3_600_000;
+
+const neverArrived: ChargeOutcome = {
+  status: 'declined',
+  chargeRef: '',
+  declineCode: givenUpCodes.neverArrived,
+  message: 'The payment provider could not be reached; no money has moved',
+};
+
+const abandoned: ChargeOutcome = {
+  status: 'declined',
+  chargeRef: '',
+  declineCode: givenUpCodes.abandoned,
+  message: 'Nobody confirmed the payment (3-D Secure) within 24 hours',
+};
+
 /**
  * Sweep: asks the provider what became of payments whose answer was lost, and settles them. It never charges: a payment
- * the provider has not heard of within the time any call lasts did not happen, and fails.
+ * the provider has not heard of within the time any call lasts counts as failed. It is asked for ever more rarely during
+ * a week all the same: a charge that was on its way longer is then still credited.
  */
 export async function reconcilePayments(
   deps: Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>,
@@ -25,27 +47,22 @@ export async function reconcilePayments(
   );
   return finishEach(deps.log, due, async ({ account_id: accountId, id: paymentId }) => {
     const payment = await deps.db.orm.em.fork().findOneOrFail(Payment, { accountId, id: paymentId });
-    const outcome = await deps.payments.findCharge({ key: payment.providerKey, paymentId });
-    if (outcome?.status === 'requires_action' && payment.status === 'REQUIRES_ACTION') {
-      // Its holder may take minutes or never come: an old one is asked for less often.
-      const ageMs = now.getTime() - payment.createdAt.getTime();
-      const waitMs = Math.min(maxWaitMs, Math.max(reconcileAfterMs, ageMs / 2));
-      const reconcileAt = new Date(now.getTime() + waitMs);
-      await transact(deps, accountId, (tx) =>
-        tx.em.nativeUpdate(Payment, { accountId, id: paymentId }, { reconcileAt }),
-      );
-      return;
+    const outcome = await callProvider(deps.payments.findCharge({ key: payment.providerKey, paymentId }));
+    if (outcome?.status !== 'requires_action' || payment.status !== 'REQUIRES_ACTION') {
+      return settle[payment.purpose]({ accountId, paymentId, outcome: outcome ?? neverArrived });
     }
-    await settle[payment.purpose]({ accountId, paymentId, outcome: outcome ?? neverArrived });
+    const ageMs = now.getTime() - payment.createdAt.getTime();
+    if (ageMs >= challengeExpiresAfterMs) {
+      return settle[payment.purpose]({ accountId, paymentId, outcome: abandoned });
+    }
+    // Its holder may take minutes or never come: an old one is asked for less often.
+    const waitMs = Math.min(maxWaitMs, Math.max(reconcileAfterMs, ageMs / 2));
+    await transact(deps, accountId, (tx) =>
+      tx.em.nativeUpdate(
+        Payment,
+        { accountId, id: paymentId, status: 'REQUIRES_ACTION' },
+        { reconcileAt: new Date(now.getTime() + waitMs) },
+      ),
+    );
   });
 }
-
-/** A confirmation whose notice was lost is found within this. */
-const maxWaitMs = 5 * 60_000;
-
-const neverArrived: ChargeOutcome = {
-  status: 'declined',
-  chargeRef: '',
-  declineCode: 'provider_unreachable',
-  message: 'The payment provider could not be reached; no money has moved',
-};

@@ -1,4 +1,3 @@
-import { LockMode } from '@mikro-orm/postgresql';
 import { BillingError, notFound } from '../domain/errors.js';
 import { ProviderUnavailable } from '../integrations/payments/provider.js';
 import { type Actor, requireScope } from '../platform/actor.js';
@@ -7,8 +6,9 @@ import type { Deps } from '../platform/deps.js';
 import { claimKey } from '../platform/idempotency.js';
 import { uuidOf } from '../platform/ids.js';
 import { rowsOf, sql } from '../platform/sql.js';
-import { PaymentMethod } from './payment.entity.js';
+import { callProvider } from './callProvider.js';
 import { presentPaymentMethod } from './payment.present.js';
+import { lockActivePaymentMethods } from './paymentMethods.js';
 import type { PaymentMethodIdInput } from './setDefaultPaymentMethod.js';
 
 /**
@@ -28,11 +28,7 @@ export async function removePaymentMethod(
   const { replayed, methodRef } = await transact(deps, accountId, async (tx) => {
     const claim = await claimKey(tx, { operation: 'removePaymentMethod', key: idempotencyKey, input, answer: { id } });
     if (claim.replayed) return { replayed: true, methodRef: undefined };
-    const methods = await tx.em.find(
-      PaymentMethod,
-      { accountId, status: 'ACTIVE' },
-      { lockMode: LockMode.PESSIMISTIC_WRITE, orderBy: { id: 'asc' } },
-    );
+    const methods = await lockActivePaymentMethods(tx.em, accountId);
     const method = methods.find((m) => m.id === id);
     if (!method) throw notFound('payment method', input.paymentMethodId, 'paymentMethodId');
     if (method.isDefault && methods.length > 1) {
@@ -63,7 +59,7 @@ export async function removePaymentMethod(
 
   if (methodRef !== undefined) {
     try {
-      await deps.payments.detachPaymentMethod({ methodRef });
+      await callProvider(deps.payments.detachPaymentMethod({ methodRef }));
     } catch (error) {
       // It is gone from the account, which never uses it again; a card left at the provider costs nothing.
       if (!(error instanceof ProviderUnavailable)) throw error;

@@ -1,9 +1,11 @@
+import { notFound } from '../domain/errors.js';
 import { type Actor, requireScope } from '../platform/actor.js';
 import { transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { claimKey } from '../platform/idempotency.js';
+import { uuidOf } from '../platform/ids.js';
 import { presentPaymentMethod } from './payment.present.js';
-import { makeDefault, ownPaymentMethod } from './paymentMethods.js';
+import { lockActivePaymentMethods, makeDefault } from './paymentMethods.js';
 
 export interface PaymentMethodIdInput {
   idempotencyKey?: string | undefined;
@@ -17,18 +19,22 @@ export async function setDefaultPaymentMethod(
   { idempotencyKey, ...input }: PaymentMethodIdInput,
 ): Promise<{ paymentMethodId: string; replayed: boolean }> {
   requireScope(actor, 'payment_methods:write');
+  const id = uuidOf('paymentMethod', input.paymentMethodId);
+  if (id === undefined) throw notFound('payment method', input.paymentMethodId, 'paymentMethodId');
   return transact(deps, actor.accountId, async (tx) => {
-    const method = await ownPaymentMethod(tx.em, actor.accountId, input.paymentMethodId);
     const claim = await claimKey(tx, {
       operation: 'setDefaultPaymentMethod',
       key: idempotencyKey,
       input,
-      answer: { id: method.id },
+      answer: { id },
     });
-    if (!claim.replayed && !method.isDefault) {
+    if (claim.replayed) return { paymentMethodId: claim.answer.id, replayed: true };
+    const method = (await lockActivePaymentMethods(tx.em, actor.accountId)).find((m) => m.id === id);
+    if (!method) throw notFound('payment method', input.paymentMethodId, 'paymentMethodId');
+    if (!method.isDefault) {
       await makeDefault(tx.em, actor.accountId, method.id);
       tx.emit({ type: 'payment_method.updated', data: { ...presentPaymentMethod(method), is_default: true } });
     }
-    return { paymentMethodId: claim.answer.id, replayed: claim.replayed };
+    return { paymentMethodId: id, replayed: false };
   });
 }

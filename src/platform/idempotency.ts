@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { EntityManager } from '@mikro-orm/postgresql';
 import { BillingError, invalid } from '../domain/errors.js';
 import type { Tx } from './db.js';
 import { newId } from './ids.js';
@@ -25,10 +26,8 @@ export async function claimKey<Answer extends object>(
   { operation, key, input, answer }: IdempotencyClaim<Answer>,
 ): Promise<{ replayed: boolean; answer: Answer }> {
   if (key === undefined) return { replayed: false, answer };
-  if (key.length === 0 || key.length > 255) {
-    throw invalid(`An idempotency key has 1 to 255 characters, found ${key.length}`, 'idempotencyKey');
-  }
-  const inputHash = createHash('sha256').update(canonicalJson(input)).digest('hex');
+  checkKey(key);
+  const inputHash = hashOf(input);
   const [claimed] = await rowsOf(
     tx.em,
     sql<{ id: string }>`
@@ -37,23 +36,48 @@ export async function claimKey<Answer extends object>(
       on conflict (account_id, operation, key) do nothing returning id`,
   );
   if (claimed) return { replayed: false, answer };
+  const stored = await storedAnswer<Answer>(tx.em, { accountId: tx.accountId, operation, key, input });
+  return { replayed: true, answer: stored! };
+}
+
+/**
+ * The answer stored under a key, or undefined. For use cases that would do something before they can claim (attach a card,
+ * resolve a name): a repeat must not do it again. Throws IDEMPOTENCY_MISMATCH as `claimKey` does.
+ */
+export async function storedAnswer<Answer extends object>(
+  em: EntityManager,
+  {
+    accountId,
+    operation,
+    key,
+    input,
+  }: { accountId: string } & Pick<IdempotencyClaim<Answer>, 'operation' | 'key' | 'input'>,
+): Promise<Answer | undefined> {
+  if (key === undefined) return undefined;
+  checkKey(key);
   const [stored] = await rowsOf(
-    tx.em,
+    em,
     sql<{ input_hash: string; answer: Answer }>`
       select input_hash, answer from idempotency_key
-      where account_id = ${tx.accountId} and operation = ${operation} and key = ${key}`,
+      where account_id = ${accountId} and operation = ${operation} and key = ${key}`,
   );
-  if (stored?.input_hash !== inputHash) {
+  if (stored && stored.input_hash !== hashOf(input)) {
     throw new BillingError(
       'IDEMPOTENCY_MISMATCH',
       `The idempotency key '${key.slice(0, 80)}' was used for ${operation} with another input`,
-      {
-        field: ['idempotencyKey'],
-      },
+      { field: ['idempotencyKey'] },
     );
   }
-  return { replayed: true, answer: stored.answer };
+  return stored?.answer;
 }
+
+function checkKey(key: string): void {
+  if (key.length === 0 || key.length > 255) {
+    throw invalid(`An idempotency key has 1 to 255 characters, found ${key.length}`, 'idempotencyKey');
+  }
+}
+
+const hashOf = (input: unknown): string => createHash('sha256').update(canonicalJson(input)).digest('hex');
 
 /** JSON with sorted keys and exact bigints, so that equal inputs are equal texts. Absent and undefined are one. */
 function canonicalJson(value: unknown): string {

@@ -13,7 +13,7 @@ import { closeWindows, lockOpenWindows, usageSoFar } from '../usage/windows.js';
 import { endWaitingChange, paidForPeriod } from './changePlan.js';
 import { decideCancel } from './decide.js';
 import { checkQuote, fingerprintOf, inputHashOf, openQuote, quotedAmounts } from './quote.js';
-import { abandon, type SubscriptionAnswer, subscriptionAnswer } from './subscribe.js';
+import { abandon, activateIfPaid, type SubscriptionAnswer, subscriptionAnswer } from './subscribe.js';
 import type { Subscription } from './subscription.entity.js';
 import { emitSubscription, lockSubscription } from './subscriptions.js';
 
@@ -51,6 +51,7 @@ export async function cancelSubscription(
     });
     const nothingToPay = { ...claimed, paymentId: undefined };
     if (claimed.replayed) return nothingToPay;
+    if (subscription.status === 'INCOMPLETE') await activateIfPaid(tx, subscription); // paid: then there is one to cancel
     if (subscription.status === 'CANCELED') {
       throw new BillingError('ILLEGAL_STATE', 'The subscription is already canceled', { field: ['subscriptionId'] });
     }

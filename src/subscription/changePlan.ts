@@ -16,6 +16,7 @@ import { claimKey } from '../platform/idempotency.js';
 import { newId } from '../platform/ids.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import { changeWindowLimits } from '../usage/windows.js';
+import { grantCredit } from '../wallet/drawDown.js';
 import { decideChange } from './decide.js';
 import { checkQuote, fingerprintOf, inputHashOf, openQuote, quotedAmounts } from './quote.js';
 import { type SubscriptionAnswer, subscriptionAnswer } from './subscribe.js';
@@ -35,7 +36,8 @@ export interface ChangePlanInput {
 type Needs = Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>;
 
 /**
- * Changes the plan. At the period's end: noted, and undone by changing back before. At once: one invoice for the
+ * Changes the plan. At the period's end: noted, and undone by changing back before; so is a cancellation at the period's
+ * end, by changing to the plan the subscription is on. At once: one invoice for the
  * difference, and the new plan takes effect when it is paid; declined, the old plan stays and the invoice is void.
  */
 export async function changePlan(deps: Needs, actor: Actor, input: ChangePlanInput): Promise<SubscriptionAnswer> {
@@ -52,7 +54,7 @@ export async function changePlan(deps: Needs, actor: Actor, input: ChangePlanInp
     const nothingToPay = { ...claimed, paymentId: undefined };
     if (claimed.replayed) return nothingToPay;
     await lockSubscription(tx, input.subscriptionId, input.expectedVersion);
-    const plan = await currentPlan(em, input.planCode, 'planCode');
+    const plan = await planToChangeTo(em, subscription, input.planCode, 'planCode');
     await makeWayForChange(tx, subscription);
     const quote = await openQuote(em, previewToken, {
       operation: 'changePlan',
@@ -72,7 +74,9 @@ export async function changePlan(deps: Needs, actor: Actor, input: ChangePlanInp
 
     // write
     if (decision.effective === 'period_end') {
-      subscription.pendingPlanId = plan.id === subscription.planId ? null : plan.id;
+      const undoes = plan.id === subscription.planId;
+      subscription.pendingPlanId = undoes ? null : plan.id;
+      if (undoes) subscription.cancelAt = null;
       subscription.version += 1;
       await emitSubscription(tx, 'subscription.updated', subscription);
       return nothingToPay;
@@ -110,6 +114,17 @@ export async function changePlan(deps: Needs, actor: Actor, input: ChangePlanInp
   return subscriptionAnswer(deps, { accountId, subscriptionId, invoiceId, replayed: claim.replayed });
 }
 
+/** The plan on offer; for a subscription set to be canceled its own plan's code means the very version it is on. */
+export async function planToChangeTo(
+  em: Tx['em'],
+  subscription: Subscription,
+  planCode: string,
+  ...field: string[]
+): Promise<Plan> {
+  const own = subscription.cancelAt && (await planById(em, subscription.planId));
+  return own?.code === planCode ? own : currentPlan(em, planCode, ...field);
+}
+
 /** What changing would cost; the change and its preview both decide here. */
 export async function quoteChange(
   em: Tx['em'],
@@ -133,25 +148,26 @@ export async function quoteChange(
   }
   if (plan.currency !== account.currency)
     throw invalid(`${plan.code} is priced in ${plan.currency}, the account is in ${account.currency}`, 'planCode');
-  if (plan.id === subscription.planId && subscription.pendingPlanId == null) {
+  const from = await planById(em, subscription.planId);
+  if (plan.id === from.id && subscription.pendingPlanId == null && subscription.cancelAt == null) {
     throw new BillingError('ILLEGAL_STATE', `The subscription is already on ${plan.code}`, { field: ['planCode'] });
   }
   const decision = decideChange({
-    from: await planById(em, subscription.planId),
+    from,
     to: plan,
     period: { start: subscription.periodStart, end: subscription.periodEnd },
     trialing: subscription.status === 'TRIALING',
     at,
     timeZone: account.timeZone,
-    // Back to the plan one is on: there is only the pending change to undo.
-    timing: plan.id === subscription.planId ? 'PERIOD_END' : request.timing,
+    // Back to the plan one is on: there is only the pending change or cancellation to undo.
+    timing: plan.id === from.id ? 'PERIOD_END' : request.timing,
     proration: request.proration,
     paidMinor: await paidForPeriod(em, subscription),
   });
-  if (decision.effective === 'period_end' && subscription.cancelAt && plan.id !== subscription.planId) {
+  if (decision.effective === 'period_end' && subscription.cancelAt && plan.id !== from.id) {
     throw new BillingError(
       'ILLEGAL_STATE',
-      'The subscription ends with this period: there is no next one to change for',
+      `The subscription ends with this period: there is no next one to change for. Change to ${from.code}, the plan it is on, to undo the cancellation`,
       { field: ['timing'] },
     );
   }
@@ -165,7 +181,8 @@ export async function quoteChange(
     lines,
     amounts,
   });
-  return { decision, account, lines, amounts, fingerprint };
+  const newInterval = plan.interval !== from.interval || plan.intervalCount !== from.intervalCount;
+  return { decision, newInterval, lines, amounts, fingerprint };
 }
 
 /** Fees paid for the current period, net of credits, in minor units: every paid line that runs to the period's end. */
@@ -259,7 +276,12 @@ async function settleChange(tx: Tx, subscription: Subscription, invoice: Invoice
   subscription.changeInvoiceId = null;
   subscription.changePlanId = null;
   if (invoice.status !== 'PAID') return voidInvoice(tx, invoice); // declined: the old plan stays
-  if (subscription.status === 'CANCELED' || planId == null) return;
+  if (subscription.status === 'CANCELED' || planId == null) {
+    // Paid for a change that can't take effect any more: the customer's, in the wallet.
+    const amountMinor = invoice.amountPaidMinor + invoice.walletAppliedMinor;
+    if (amountMinor > 0n) await grantCredit(tx, { amountMinor, referenceId: invoice.id });
+    return;
+  }
   await applyChange(tx, subscription, {
     plan: await planById(em, planId),
     period: { start: invoice.periodStart!, end: invoice.periodEnd! },

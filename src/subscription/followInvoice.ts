@@ -5,7 +5,7 @@ import { transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { newId } from '../platform/ids.js';
 import { endSubscription } from './cancelSubscription.js';
-import { finishChange } from './changePlan.js';
+import { endWaitingChange, finishChange } from './changePlan.js';
 import { activatePaid } from './subscribe.js';
 import { Subscription } from './subscription.entity.js';
 import { emitSubscription } from './subscriptions.js';
@@ -31,6 +31,7 @@ export async function followInvoice(
     );
     if (subscription.status !== 'ACTIVE' && subscription.status !== 'PAST_DUE') return undefined;
     if (invoice.status === 'UNCOLLECTIBLE') {
+      await endWaitingChange(tx, subscription);
       return endSubscription(tx, subscription, { at: tx.now, credit: [], invoiceId: newId() });
     }
     const unpaid = await tx.em.count(Invoice, {

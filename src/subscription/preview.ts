@@ -1,12 +1,12 @@
 import { Account } from '../account/account.entity.js';
-import { currentPlan } from '../catalog/plans.js';
+import { currentPlan, featuresOf } from '../catalog/plans.js';
 import { BillingError, invalid } from '../domain/errors.js';
 import type { DraftInvoice } from '../invoice/invoice.resolver.js';
 import type { LineDraft } from '../invoice/issueInvoice.js';
 import { type Actor, requireScope } from '../platform/actor.js';
 import type { Deps } from '../platform/deps.js';
 import { type CancelSubscriptionInput, quoteCancel } from './cancelSubscription.js';
-import { type ChangePlanInput, quoteChange } from './changePlan.js';
+import { type ChangePlanInput, planToChangeTo, quoteChange } from './changePlan.js';
 import { decideSubscribe } from './decide.js';
 import {
   fingerprintOf,
@@ -97,15 +97,25 @@ export async function preview(
   }
   if ('changePlan' in input) {
     const subscription = await ownSubscription(em, accountId, input.changePlan.subscriptionId);
-    const plan = await currentPlan(em, input.changePlan.planCode, 'changePlan', 'planCode');
+    const plan = await planToChangeTo(em, subscription, input.changePlan.planCode, 'changePlan', 'planCode');
     const quoted = await quoteChange(em, { subscription, plan, request: input.changePlan, at });
-    const { decision } = quoted;
-    const restarts = decision.effective === 'now' && decision.period.end.getTime() !== subscription.periodEnd.getTime();
-    const period = restarts ? decision.period : { start: subscription.periodStart, end: subscription.periodEnd };
+    const { decision, newInterval } = quoted;
+    const current = { start: subscription.periodStart, end: subscription.periodEnd };
+    if (decision.effective === 'period_end') {
+      // Another interval counts its periods from where it takes over.
+      return seal('changePlan', input.changePlan, quoted, {
+        plan,
+        anchor: newInterval ? current.end : subscription.anchor,
+        period: current,
+      });
+    }
+    const restarts = newInterval && subscription.status !== 'TRIALING';
+    const period = restarts ? decision.period : current;
     return seal('changePlan', input.changePlan, quoted, {
-      plan,
-      anchor: restarts ? period.start : subscription.anchor,
+      plan: subscription.cancelAt ? null : plan, // set to be canceled, it stays so
+      anchor: newInterval ? (restarts ? period.start : period.end) : subscription.anchor,
       period,
+      features: await featuresOf(em, plan.id),
     });
   }
   const subscription = await ownSubscription(em, accountId, input.cancelSubscription.subscriptionId);

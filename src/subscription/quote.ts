@@ -70,8 +70,11 @@ export function fingerprintOf(of: {
   return createHash('sha256').update(JSON.stringify(shown)).digest('base64url');
 }
 
+/** Of a flat input; whoever builds it may name its fields in any order. */
 export const inputHashOf = (input: object): string =>
-  createHash('sha256').update(JSON.stringify(input)).digest('base64url');
+  createHash('sha256')
+    .update(JSON.stringify(input, Object.keys(input).sort()))
+    .digest('base64url');
 
 /** The quote as a token only this product can have made. */
 export async function sealQuote(em: EntityManager, quote: Quote): Promise<string> {

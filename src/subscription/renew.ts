@@ -13,13 +13,13 @@ import { closeWindows, openWindows } from '../usage/windows.js';
 import { endSubscription } from './cancelSubscription.js';
 import { endWaitingChange } from './changePlan.js';
 import { feeLine, nextPeriod } from './decide.js';
-import { abandon } from './subscribe.js';
+import { abandon, activateIfPaid } from './subscribe.js';
 import { Subscription } from './subscription.entity.js';
 import { emitSubscription } from './subscriptions.js';
 
 type Needs = Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>;
 
-/** Sweep: renews, ends or abandons every subscription whose time has come. */
+/** Sweep: renews, ends, activates or abandons every subscription whose time has come. */
 export async function advanceDueSubscriptions(deps: Needs): Promise<number> {
   const due = await rowsOf(
     deps.db.orm.em.fork(),
@@ -48,7 +48,7 @@ export async function advanceSubscription(
       );
       if (!subscription.dueAt || subscription.dueAt > tx.now) return undefined;
       if (subscription.status === 'INCOMPLETE') {
-        await abandon(tx, subscription);
+        if (!(await activateIfPaid(tx, subscription))) await abandon(tx, subscription);
         return { paymentId: undefined };
       }
       await endWaitingChange(tx, subscription);

@@ -1,5 +1,6 @@
 import { LockMode } from '@mikro-orm/postgresql';
 import { Account } from '../account/account.entity.js';
+import type { Plan } from '../catalog/plan.entity.js';
 import { currentPlan, featuresOf, planById } from '../catalog/plans.js';
 import { BillingError, invalid } from '../domain/errors.js';
 import { collectInvoice, voidInvoice } from '../invoice/collectInvoice.js';
@@ -12,13 +13,13 @@ import { resolvePaymentMethod } from '../payment/resolvePaymentMethod.js';
 import { type Actor, requireScope } from '../platform/actor.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
-import { claimKey, inFlight } from '../platform/idempotency.js';
+import { claimKey, inFlight, storedAnswer } from '../platform/idempotency.js';
 import { newId } from '../platform/ids.js';
 import { openWindows } from '../usage/windows.js';
 import { decideSubscribe } from './decide.js';
 import { checkQuote, fingerprintOf, inputHashOf, openQuote, quotedAmounts } from './quote.js';
 import { Subscription } from './subscription.entity.js';
-import { emitSubscription } from './subscriptions.js';
+import { emitSubscription, liveSubscription } from './subscriptions.js';
 
 export interface SubscribeInput {
   idempotencyKey?: string | undefined;
@@ -37,6 +38,8 @@ export interface SubscriptionAnswer {
 }
 
 type Needs = Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>;
+/** What an answer is made of. */
+type Ids = Record<'subscriptionId' | 'invoiceId', string>;
 
 /** How long an unpaid first invoice can still be paid. */
 const incompleteForMs = 24 * 3_600_000;
@@ -44,12 +47,27 @@ const incompleteForMs = 24 * 3_600_000;
 /**
  * Subscribes the account to a plan: issues the first invoice, collects it, and activates. Declined: the subscription
  * stays INCOMPLETE, grants nothing, and becomes active if the invoice is paid within 24 h; subscribing again replaces it.
- * CONFLICT while another subscription is live.
+ * CONFLICT while another subscription is live. What is refused attaches no card: only a request that could succeed does.
  */
 export async function subscribe(deps: Needs, actor: Actor, input: SubscribeInput): Promise<SubscriptionAnswer> {
   requireScope(actor, 'subscriptions:write');
   const { accountId } = actor;
   const { idempotencyKey, previewToken, ...request } = input;
+  const before = deps.db.orm.em.fork();
+  // Before the key is looked at: what the first request with this key made must not look like a conflict to its repeat.
+  const live = await liveSubscription(before, accountId);
+  const stored = await storedAnswer<Ids>(before, {
+    accountId,
+    operation: 'subscribe',
+    key: idempotencyKey,
+    input: request,
+  });
+  if (stored) return subscriptionAnswer(deps, { accountId, ...stored, replayed: true });
+  await planFor(before, await before.findOneOrFail(Account, { id: accountId }), input.planCode);
+  if (live) {
+    if (live.firstInvoiceId != null) await activatePaid(deps, { accountId, invoiceId: live.firstInvoiceId });
+    if (!(await makesWay(before, live))) throw await alreadySubscribed(before, live);
+  }
   const chosen =
     input.paymentMethodId === undefined
       ? undefined
@@ -58,14 +76,11 @@ export async function subscribe(deps: Needs, actor: Actor, input: SubscribeInput
   const claim = await transact(deps, accountId, async (tx) => {
     // read
     const { em } = tx;
-    const ids = { subscriptionId: newId(), invoiceId: newId() };
+    const ids: Ids = { subscriptionId: newId(), invoiceId: newId() };
     const claimed = await claimKey(tx, { operation: 'subscribe', key: idempotencyKey, input: request, answer: ids });
     if (claimed.replayed) return { ...claimed, paymentId: undefined };
     const account = await em.findOneOrFail(Account, { id: accountId }, { lockMode: LockMode.PESSIMISTIC_WRITE });
-    const plan = await currentPlan(em, input.planCode, 'planCode');
-    if (plan.currency !== account.currency) {
-      throw invalid(`${plan.code} is priced in ${plan.currency}, the account is in ${account.currency}`, 'planCode');
-    }
+    const plan = await planFor(em, account, input.planCode);
     await replaceIncomplete(tx);
     const quote = await openQuote(em, previewToken, {
       operation: 'subscribe',
@@ -133,6 +148,14 @@ export async function subscribe(deps: Needs, actor: Actor, input: SubscribeInput
   return subscriptionAnswer(deps, { accountId, subscriptionId, invoiceId, replayed: claim.replayed });
 }
 
+/** The plan on offer, which must be in the account's currency. */
+async function planFor(em: Tx['em'], { currency }: Pick<Account, 'currency'>, planCode: string): Promise<Plan> {
+  const plan = await currentPlan(em, planCode, 'planCode');
+  if (plan.currency !== currency)
+    throw invalid(`${plan.code} is priced in ${plan.currency}, the account is in ${currency}`, 'planCode');
+  return plan;
+}
+
 /** An INCOMPLETE subscription makes way for a new try; any other live one is a CONFLICT. */
 async function replaceIncomplete(tx: Tx): Promise<void> {
   const { em, accountId } = tx;
@@ -142,30 +165,46 @@ async function replaceIncomplete(tx: Tx): Promise<void> {
     { lockMode: LockMode.PESSIMISTIC_WRITE },
   );
   if (!live) return;
-  const underWay = await em.count(Payment, { accountId, subjectId: live.firstInvoiceId ?? live.id, status: 'PENDING' });
-  if (live.status !== 'INCOMPLETE' || underWay > 0) {
-    const { code } = await planById(em, live.planId);
-    throw new BillingError(
-      'CONFLICT',
-      `The account already has a subscription to ${code} (${live.status}): change or cancel it instead`,
-      {
-        field: ['planCode'],
-      },
-    );
-  }
+  await lockFirstInvoice(tx, live); // stays paid or unpaid, as it is now
+  if (!(await makesWay(em, live))) throw await alreadySubscribed(em, live);
   await abandon(tx, live);
 }
 
-/** Ends an INCOMPLETE subscription: its invoice is voided, nothing was ever granted. */
+/** Nothing has been paid for it, and no payment is under way. */
+async function makesWay(em: Tx['em'], { accountId, status, firstInvoiceId }: Subscription): Promise<boolean> {
+  if (status !== 'INCOMPLETE') return false;
+  if (firstInvoiceId == null) return true;
+  const paid = await em.count(Invoice, { accountId, id: firstInvoiceId, status: 'PAID' });
+  const underWay = await em.count(Payment, { accountId, subjectId: firstInvoiceId, status: 'PENDING' });
+  return paid + underWay === 0;
+}
+
+async function alreadySubscribed(em: Tx['em'], { planId, status }: Subscription): Promise<BillingError> {
+  const { code } = await planById(em, planId);
+  const message = `The account already has a subscription to ${code} (${status}): change or cancel it instead`;
+  return new BillingError('CONFLICT', message, { field: ['planCode'] });
+}
+
+const lockFirstInvoice = async ({ em, accountId }: Tx, { firstInvoiceId }: Subscription): Promise<Invoice | null> =>
+  firstInvoiceId == null
+    ? null
+    : em.findOne(Invoice, { accountId, id: firstInvoiceId }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+
+/**
+ * Activates an INCOMPLETE subscription whose first invoice is paid and answers whether it did: whoever would abandon one
+ * asks here first, as the reaction to the payment may still be on its way. Unpaid, the invoice stays so (it is locked).
+ */
+export async function activateIfPaid(tx: Tx, subscription: Subscription): Promise<boolean> {
+  const invoice = await lockFirstInvoice(tx, subscription);
+  if (invoice?.status !== 'PAID') return false;
+  await activate(tx, subscription);
+  await tx.em.flush();
+  return true;
+}
+
+/** Ends an INCOMPLETE subscription that isn't paid: its invoice is voided, nothing was ever granted. */
 export async function abandon(tx: Tx, subscription: Subscription): Promise<void> {
-  const invoice =
-    subscription.firstInvoiceId == null
-      ? null
-      : await tx.em.findOne(
-          Invoice,
-          { accountId: tx.accountId, id: subscription.firstInvoiceId },
-          { lockMode: LockMode.PESSIMISTIC_WRITE },
-        );
+  const invoice = await lockFirstInvoice(tx, subscription);
   if (invoice) await voidInvoice(tx, invoice);
   subscription.status = 'CANCELED';
   subscription.canceledAt = tx.now;
@@ -197,8 +236,7 @@ export async function activatePaid(
       { accountId, firstInvoiceId: invoiceId, status: 'INCOMPLETE' },
       { lockMode: LockMode.PESSIMISTIC_WRITE },
     );
-    const invoice = subscription && (await tx.em.findOneOrFail(Invoice, { accountId, id: invoiceId }));
-    if (invoice?.status === 'PAID') await activate(tx, subscription!);
+    if (subscription) await activateIfPaid(tx, subscription);
   });
 }
 

@@ -1,25 +1,36 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Account } from '../account/account.entity.js';
-import type { Plan } from '../catalog/plan.entity.js';
+import type { Plan, PlanFeature } from '../catalog/plan.entity.js';
 import { invoiceTotals } from '../domain/invoiceTotals.js';
 import type { Period } from '../domain/period.js';
 import type { DraftInvoice } from '../invoice/invoice.resolver.js';
 import type { LineDraft } from '../invoice/issueInvoice.js';
 import { newId } from '../platform/ids.js';
-import { UsageWindow } from '../usage/usage.entity.js';
-import { usageLine } from '../usage/windows.js';
+import { usageToBill } from '../usage/windows.js';
 import { feeLine, nextPeriod } from './decide.js';
 
 /**
  * The renewal that follows the current period, as it would be with the usage so far: a draft that is stored nowhere.
- * `plan` is the one of the next period; null when the subscription ends, then only usage is left to bill.
+ * `plan` is the one of the next period; null when the subscription ends, then only usage is left to bill. `features` are
+ * those of a plan that takes over at once, which rates the whole period's usage; undefined: the windows' own terms hold.
  */
 export async function upcomingInvoice(
   em: EntityManager,
-  { account, plan, anchor, period }: { account: Account; plan: Plan | null; anchor: Date; period: Period },
+  {
+    account,
+    plan,
+    anchor,
+    period,
+    features,
+  }: {
+    account: Account;
+    plan: Plan | null;
+    anchor: Date;
+    period: Period;
+    features?: readonly PlanFeature[] | undefined;
+  },
 ): Promise<DraftInvoice | null> {
-  const windows = await em.find(UsageWindow, { accountId: account.id, closedAt: null }, { disableIdentityMap: true });
-  const usage = windows.flatMap((window) => usageLine(window));
+  const usage = await usageToBill(em, { accountId: account.id, under: features && { features, period } });
   const next = plan && nextPeriod({ plan, anchor, period, timeZone: account.timeZone });
   const lines = plan && next ? [...usage, feeLine(plan, next)] : usage;
   return lines.length === 0 ? null : draftOf(account, lines, next ?? period, period.end);

@@ -1,7 +1,8 @@
 import { Account } from '../account/account.entity.js';
+import { operatorAccountId } from '../account/apiKeys.js';
 import { Metric } from '../catalog/plan.entity.js';
 import { BillingError, invalid, type UserErrorCode } from '../domain/errors.js';
-import { decideUsage, type UsageDecision, type WindowChange } from '../domain/usage.js';
+import { decideUsage, type UsageDecision, type UsageWindow, type WindowChange } from '../domain/usage.js';
 import { type Actor, requireScope } from '../platform/actor.js';
 import type { Clock } from '../platform/clock.js';
 import { createCoalescer } from '../platform/coalesce.js';
@@ -12,7 +13,7 @@ import { rowsOf, sql } from '../platform/sql.js';
 import { presentThreshold } from './usage.present.js';
 import { type ParsedUsageEvent, parseUsageEvent, type UsageEventInput } from './usageEvent.js';
 import { readWatermark } from './usageSummary.js';
-import { lockWindows, type WindowRow } from './windows.js';
+import { lockWindows } from './windows.js';
 
 export type { UsageEventInput };
 
@@ -53,9 +54,10 @@ export async function recordUsage(
   }
   const results = new Array<UsageEventResult>(events.length);
   const byAccount = new Map<string, { index: number; event: ParsedUsageEvent }[]>();
+  const others = await knownAccounts(deps, actor, events);
   events.forEach((input, index) => {
     try {
-      const accountId = accountOf(actor, input);
+      const accountId = accountOf(actor, input, others);
       const event = parseUsageEvent(input, deps.clock.now());
       const group = byAccount.get(accountId) ?? [];
       byAccount.set(accountId, group);
@@ -101,13 +103,35 @@ const rejected = (
   error: { code, message, field: ['events', String(index), field] },
 });
 
-function accountOf(actor: Actor, { accountId }: UsageEventInput): string {
+function accountOf(actor: Actor, { accountId }: UsageEventInput, others: ReadonlySet<string>): string {
+  if (accountId == null && actor.accountId === operatorAccountId)
+    throw invalid('accountId is missing, and no account was named for the whole request', 'accountId');
   if (accountId == null) return actor.accountId;
   const uuid = uuidOf('account', accountId);
-  if (uuid === undefined || (uuid !== actor.accountId && !actor.operator)) {
+  if (uuid === undefined || (uuid !== actor.accountId && !others.has(uuid))) {
     throw new BillingError('NOT_FOUND', `No account with id '${accountId.slice(0, 80)}'`, { field: ['accountId'] });
   }
   return uuid;
+}
+
+/** Of the accounts that an operator's events name beside its own, those there are. */
+async function knownAccounts(
+  { db }: Needs,
+  actor: Actor,
+  events: readonly UsageEventInput[],
+): Promise<ReadonlySet<string>> {
+  const named = new Set(
+    actor.operator
+      ? events.flatMap(({ accountId }) => (accountId == null ? [] : (uuidOf('account', accountId) ?? [])))
+      : [],
+  );
+  named.delete(actor.accountId);
+  if (named.size === 0) return named;
+  const rows = await rowsOf(
+    db.orm.em.fork(),
+    sql<{ id: string }>`select id from account where id = any(${[...named]}::uuid[])`,
+  );
+  return new Set(rows.map((row) => row.id));
 }
 
 type Ingest = ReturnType<typeof createCoalescer<ParsedUsageEvent, Recorded>>;
@@ -167,7 +191,7 @@ async function recordBatch(deps: Needs, accountId: string, events: readonly Pars
 /** A period that is over is renewed within seconds; until then its successor's events are asked to come again. */
 function betweenPeriods(
   decision: UsageDecision,
-  { event, windows }: { event: ParsedUsageEvent; windows: readonly WindowRow[] },
+  { event, windows }: { event: ParsedUsageEvent; windows: readonly UsageWindow[] },
 ): Decision {
   if (decision.status !== 'REJECTED' || decision.code !== 'ILLEGAL_STATE') return decision;
   const over = windows.find((w) => w.metric === event.metric && w.closedAt === null && w.period.end <= event.timestamp);
@@ -179,7 +203,7 @@ function betweenPeriods(
 /** The metrics of the windows; all of the catalog's when an event names another. */
 async function metricsKnown(
   tx: Tx,
-  { windows, events }: { windows: readonly WindowRow[]; events: readonly ParsedUsageEvent[] },
+  { windows, events }: { windows: readonly UsageWindow[]; events: readonly ParsedUsageEvent[] },
 ): Promise<Set<string>> {
   const known = new Set(windows.map((w) => w.metric));
   if (events.every((event) => known.has(event.metric))) return known;
@@ -240,7 +264,7 @@ async function writeBatch(
 }
 
 /** Events for the thresholds that were crossed, a hint for the live summaries, and a look at the wallet where usage costs. */
-async function announce(tx: Tx, windows: readonly WindowRow[], changes: readonly WindowChange[]): Promise<void> {
+async function announce(tx: Tx, windows: readonly UsageWindow[], changes: readonly WindowChange[]): Promise<void> {
   tx.touchUsage();
   const changed = changes.map((change) => ({ change, window: windows.find((w) => w.id === change.windowId)! }));
   if (changed.some(({ change }) => change.crossed.length + change.cleared.length > 0)) {

@@ -13,9 +13,6 @@ import { instantOf, rowsOf, sql } from '../platform/sql.js';
 import { UsageWindow } from './usage.entity.js';
 import { presentThreshold } from './usage.present.js';
 
-/** A window as the hot path reads it. */
-export type WindowRow = DomainWindow & { readonly unitPrice: Decimal | null };
-
 interface RawWindow {
   id: string;
   metric_code: string;
@@ -25,6 +22,7 @@ interface RawWindow {
   limit_quantity: string | null;
   overage: DomainWindow['overage'];
   unit_price: string | null;
+  currency: string;
   used: string;
   event_count: number;
   latest_at: string | null;
@@ -43,13 +41,13 @@ const lateMs = 24 * 3_600_000;
 export async function lockWindows(
   tx: Tx,
   events: readonly { metric: string; timestamp: Date }[],
-): Promise<WindowRow[]> {
+): Promise<DomainWindow[]> {
   const metrics = [...new Set(events.map((event) => event.metric))];
   const earliestMs = events.reduce((min, event) => Math.min(min, event.timestamp.getTime()), Number.POSITIVE_INFINITY);
   const rows = await rowsOf(
     tx.em,
     sql<RawWindow>`
-      select id, metric_code, aggregation, period_start, period_end, limit_quantity, overage, unit_price, used, event_count,
+      select id, metric_code, aggregation, period_start, period_end, limit_quantity, overage, unit_price, currency, used, event_count,
         latest_at, threshold_percents::text[], fired_percents::text[], closed_at
       from usage_window
       where account_id = ${tx.accountId} and metric_code = any(${metrics}::text[])
@@ -64,6 +62,7 @@ export async function lockWindows(
     limit: row.limit_quantity === null ? null : new Decimal(row.limit_quantity),
     overage: row.overage,
     unitPrice: row.unit_price === null ? null : new Decimal(row.unit_price),
+    currency: row.currency,
     used: new Decimal(row.used),
     eventCount: row.event_count,
     latestAt: row.latest_at === null ? null : instantOf(row.latest_at),
@@ -82,15 +81,16 @@ export interface WindowTerms {
 }
 
 /**
- * Opens a window for each metric of the plan. A LATEST metric is a level and goes on from where the last window ended;
- * all others start at zero. Thresholds a level already stands above are announced for the new period.
+ * Opens a window for each metric of the plan. A LATEST metric is a level and goes on from where the subscription's last
+ * window ended (a new subscription begins at zero); all others start at zero. Thresholds a level already stands above are announced for the new period.
  */
 export async function openWindows(tx: Tx, terms: WindowTerms): Promise<void> {
   const levels = await rowsOf(
     tx.em,
     sql<{ metric_code: string; used: string; latest_at: string | null }>`
       select distinct on (metric_code) metric_code, used, latest_at from usage_window
-      where account_id = ${tx.accountId} and aggregation = 'LATEST' order by metric_code, period_end desc, id desc`,
+      where account_id = ${tx.accountId} and subscription_id = ${terms.subscriptionId} and aggregation = 'LATEST'
+      order by metric_code, period_end desc, id desc`,
   );
   const metrics = await tx.em.find(Metric, { code: { $in: metricCodes(terms.features) } });
   for (const feature of terms.features) {
@@ -119,13 +119,31 @@ export async function openWindows(tx: Tx, terms: WindowTerms): Promise<void> {
   tx.touchUsage();
 }
 
-/** Gives the open windows the limits (and the end) of another plan's period; counts stay. Thresholds are re-armed or fired by the new limits. */
+/**
+ * Gives the open windows the limits and the period of another plan; counts stay. Thresholds are re-armed or fired by the
+ * new limits. Where the period begins anew, the time before it is left to a closed window without a count, so that events
+ * of that time still count, late, for 24 h.
+ */
 export async function changeWindowLimits(tx: Tx, terms: WindowTerms): Promise<void> {
   const windows = await lockOpenWindows(tx, terms.subscriptionId);
   for (const window of windows) {
-    const feature = terms.features.find((f) => f.metricCode === window.metricCode);
-    // A metric the new plan doesn't grant takes no more usage.
-    Object.assign(window, feature ? termsOf(feature) : { limit: '0', overage: 'BLOCK', unitPrice: null });
+    if (window.periodStart < terms.period.start) {
+      const periodStart = window.periodStart;
+      window.periodStart = terms.period.start;
+      await tx.em.flush(); // makes room for the one left behind: a metric has one window at a start
+      tx.em.create(UsageWindow, {
+        ...window,
+        id: newId(),
+        periodStart,
+        periodEnd: terms.period.start,
+        closedAt: tx.now,
+        used: '0',
+        eventCount: 0,
+        latestAt: null,
+        firedPercents: [],
+      });
+    }
+    Object.assign(window, termsUnder(terms.features, window.metricCode));
     window.periodEnd = terms.period.end;
     fireThresholds(tx, window, terms.timeZone);
   }
@@ -168,6 +186,26 @@ export async function usageSoFar(
   );
 }
 
+/**
+ * What the account's open windows would bill at the end of their period with the usage so far. `under`: the plan's features
+ * and the period a change would give them.
+ */
+export async function usageToBill(
+  em: EntityManager,
+  { accountId, under }: { accountId: string; under?: { features: readonly PlanFeature[]; period: Period } | undefined },
+): Promise<LineDraft[]> {
+  const windows = await em.find(
+    UsageWindow,
+    { accountId, closedAt: null },
+    { disableIdentityMap: true, orderBy: { id: 'asc' } },
+  );
+  return windows.flatMap((window) => {
+    if (!under) return usageLine(window);
+    const { start: periodStart, end: periodEnd } = under.period;
+    return usageLine({ ...window, ...termsUnder(under.features, window.metricCode), periodStart, periodEnd });
+  });
+}
+
 /** The line of a window's charged overage; none when there is nothing to charge. */
 export function usageLine(window: UsageWindow): LineDraft[] {
   const rated = rateWindow(window);
@@ -197,6 +235,12 @@ export const rateWindow = (window: Pick<UsageWindow, 'used' | 'limit' | 'overage
 
 const metricCodes = (features: readonly PlanFeature[]): string[] =>
   features.flatMap((f) => (f.metricCode == null ? [] : [f.metricCode]));
+
+/** What a window gets of a plan. A metric the plan doesn't grant takes no more usage. */
+function termsUnder(features: readonly PlanFeature[], metricCode: string): ReturnType<typeof termsOf> {
+  const feature = features.find((f) => f.metricCode === metricCode);
+  return feature ? termsOf(feature) : { limit: '0', overage: 'BLOCK', unitPrice: null };
+}
 
 const termsOf = (feature: PlanFeature) => ({
   limit: feature.limit ?? null,

@@ -1,5 +1,7 @@
 import { BillingError } from '../domain/errors.js';
 import { money } from '../domain/money.js';
+import type { ChargeOutcome } from '../integrations/payments/provider.js';
+import { chargePayment } from '../payment/charge.js';
 import { Payment } from '../payment/payment.entity.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
@@ -7,7 +9,7 @@ import { newId } from '../platform/ids.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import { finishEach } from '../platform/sweeps.js';
 import { walletBalance } from './ledger.js';
-import { chargeTopUp, intendTopUp } from './topUp.js';
+import { intendTopUp, settleInWallet } from './topUp.js';
 import type { Wallet } from './wallet.entity.js';
 import { presentWallet } from './wallet.present.js';
 import { chargesNotInvoiced, lockWallet } from './wallets.js';
@@ -42,7 +44,7 @@ export async function rechargeIfLow(
     if (await inFlight(tx, wallet)) return false;
     const amount = money(wallet.autoRechargeAmountMinor ?? 0n, wallet.currency);
     try {
-      await intendTopUp(tx, { paymentId, amount, paymentMethodId: undefined });
+      await intendTopUp(tx, { paymentId, purpose: 'recharge', amount, paymentMethodId: undefined });
       return true;
     } catch (error) {
       if (!(error instanceof BillingError)) throw error;
@@ -51,15 +53,24 @@ export async function rechargeIfLow(
     }
   });
   if (!intended) return;
-  await chargeTopUp(deps, { accountId, paymentId });
+  const outcome = await chargePayment(deps, { accountId, paymentId });
+  if (outcome) await settleRecharge(deps, { accountId, paymentId, outcome });
+}
 
+/** Settles a recharge, and says when the next look is due; the synchronous answer and every later one end here, once. */
+export async function settleRecharge(
+  deps: Pick<Deps, 'db' | 'clock'>,
+  { accountId, ...settled }: { accountId: string; paymentId: string; outcome: ChargeOutcome },
+): Promise<void> {
   await transact(deps, accountId, async (tx) => {
-    const wallet = await lockWallet(tx);
-    const payment = await tx.em.findOneOrFail(Payment, { accountId, id: paymentId });
-    if (payment.status === 'FAILED' || payment.status === 'REQUIRES_ACTION') {
-      await backOff(tx, wallet, payment.declineCode ?? 'authentication_required');
-    } else if (payment.status === 'SUCCEEDED') {
+    const done = await settleInWallet(tx, settled);
+    if (!done) return;
+    const { wallet, payment, before } = done;
+    if (payment.status === 'SUCCEEDED') {
       wallet.rechargeDueAt = (await isLow(tx, wallet)) ? tx.now : null; // one amount may not be enough
+    } else if (before === 'PENDING') {
+      // Nobody sits before a recharge: a challenge counts as failed when it begins, and not again when it ends.
+      await backOff(tx, wallet, payment.declineCode ?? 'authentication_required');
     }
   });
 }
@@ -71,12 +82,12 @@ async function isLow(tx: Tx, wallet: Wallet): Promise<boolean> {
   return available < (wallet.autoRechargeThresholdMinor ?? 0n);
 }
 
+/** Money may be on its way: a charge without an answer, or a recharge that its holder can still confirm. */
 const inFlight = async (tx: Tx, wallet: Wallet): Promise<boolean> =>
   (await tx.em.count(Payment, {
     accountId: tx.accountId,
-    purpose: 'top_up',
     subjectId: wallet.id,
-    status: 'PENDING',
+    $or: [{ status: 'PENDING' }, { status: 'REQUIRES_ACTION', purpose: 'recharge' }],
   })) > 0;
 
 async function backOff(tx: Tx, wallet: Wallet, declineCode: string): Promise<void> {

@@ -1,15 +1,16 @@
+import { accountById } from '../account/createAccount.js';
 import { BillingError, invalid } from '../domain/errors.js';
 import { movements } from '../domain/ledger.js';
 import { type Money, majorUnits } from '../domain/money.js';
 import type { ChargeOutcome } from '../integrations/payments/provider.js';
-import { chargePayment, intendPayment, paymentError, settlePayment } from '../payment/charge.js';
+import { chargePayment, intendPayment, paymentError, type Settled, settlePayment } from '../payment/charge.js';
 import { Payment, PaymentMethod } from '../payment/payment.entity.js';
 import { defaultPaymentMethod } from '../payment/paymentMethods.js';
 import { resolvePaymentMethod } from '../payment/resolvePaymentMethod.js';
 import { type Actor, requireScope } from '../platform/actor.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
-import { claimKey, inFlight } from '../platform/idempotency.js';
+import { claimKey, inFlight, storedAnswer } from '../platform/idempotency.js';
 import { newId, publicId } from '../platform/ids.js';
 import { post, walletBalance } from './ledger.js';
 import type { Wallet } from './wallet.entity.js';
@@ -37,56 +38,72 @@ export const maxTopUpMinor = 99_999_999n;
 
 /**
  * Charges a card and credits the wallet with the same amount, once for each idempotency key. Throws INVALID for an amount
- * that isn't positive or not in the wallet's currency, ILLEGAL_STATE without a payment method.
+ * that isn't positive or not in the wallet's currency, ILLEGAL_STATE without a payment method. A refused top-up leaves
+ * nothing behind, so the named card is only resolved (attached) once the amount is known to be good.
  */
 export async function topUp(deps: Needs, actor: Actor, input: TopUpInput): Promise<TopUpAnswer> {
   requireScope(actor, 'wallet:write');
   const { accountId } = actor;
-  if (input.amount.minorUnits <= 0n || input.amount.minorUnits > maxTopUpMinor) {
-    const most = majorUnits({ minorUnits: maxTopUpMinor, currency: input.amount.currency });
-    throw invalid(
-      `amount is ${majorUnits(input.amount)}, expected more than 0 and at most ${most}`,
-      'amount',
-      'amount',
-    );
-  }
-  const chosen =
+  const { idempotencyKey, ...request } = input;
+  const claimOf = { operation: 'topUp', key: idempotencyKey, input: request };
+  const em = deps.db.orm.em.fork();
+  const stored = await storedAnswer<{ paymentId: string }>(em, { accountId, ...claimOf });
+  if (stored) return answerOf(deps, accountId, { ...stored, replayed: true });
+
+  checkAmount(input.amount, (await accountById(em, accountId)).currency);
+  const paymentMethodId =
     input.paymentMethodId === undefined
       ? undefined
-      : await resolvePaymentMethod(deps, actor, {
-          reference: input.paymentMethodId,
-          idempotencyKey: input.idempotencyKey,
-        });
+      : await resolvePaymentMethod(deps, actor, { reference: input.paymentMethodId, idempotencyKey });
 
   const claim = await transact(deps, accountId, async (tx) => {
-    const { idempotencyKey, ...request } = input;
-    const claimed = await claimKey(tx, {
-      operation: 'topUp',
-      key: idempotencyKey,
-      input: request,
-      answer: { paymentId: newId() },
-    });
-    if (!claimed.replayed)
-      await intendTopUp(tx, { paymentId: claimed.answer.paymentId, amount: input.amount, paymentMethodId: chosen });
+    const claimed = await claimKey(tx, { ...claimOf, answer: { paymentId: newId() } });
+    if (!claimed.replayed) {
+      const { paymentId } = claimed.answer;
+      await intendTopUp(tx, { paymentId, purpose: 'top_up', amount: input.amount, paymentMethodId });
+    }
     return claimed;
   });
   const { paymentId } = claim.answer;
-  if (!claim.replayed) await chargeTopUp(deps, { accountId, paymentId });
+  if (!claim.replayed) {
+    const outcome = await chargePayment(deps, { accountId, paymentId });
+    if (outcome) await settleTopUp(deps, { accountId, paymentId, outcome });
+  }
+  return answerOf(deps, accountId, { paymentId, replayed: claim.replayed });
+}
 
+function checkAmount({ minorUnits, currency }: Money, expected: string): void {
+  if (currency !== expected) {
+    throw invalid(`The wallet is in ${expected}, found an amount in ${currency}`, 'amount', 'currency');
+  }
+  if (minorUnits <= 0n || minorUnits > maxTopUpMinor) {
+    const [found, most] = [minorUnits, maxTopUpMinor].map((minor) => majorUnits({ minorUnits: minor, currency }));
+    throw invalid(`amount is ${found}, expected more than 0 and at most ${most}`, 'amount', 'amount');
+  }
+}
+
+async function answerOf(
+  deps: Needs,
+  accountId: string,
+  { paymentId, replayed }: { paymentId: string; replayed: boolean },
+): Promise<TopUpAnswer> {
   const payment = await deps.db.orm.em.fork().findOneOrFail(Payment, { accountId, id: paymentId });
-  if (claim.replayed && payment.status === 'PENDING') throw inFlight();
-  return { paymentId, replayed: claim.replayed, error: paymentError(payment) };
+  if (replayed && payment.status === 'PENDING') throw inFlight();
+  return { paymentId, replayed, error: paymentError(payment) };
+}
+
+export interface TopUpIntent {
+  paymentId: string;
+  purpose: 'top_up' | 'recharge';
+  amount: Money;
+  /** Undefined: the default method. */
+  paymentMethodId: string | undefined;
 }
 
 /** Writes the PENDING payment of a top-up; shared with auto-recharge. */
-export async function intendTopUp(
-  tx: Tx,
-  { paymentId, amount, paymentMethodId }: { paymentId: string; amount: Money; paymentMethodId: string | undefined },
-): Promise<void> {
+export async function intendTopUp(tx: Tx, { paymentId, purpose, amount, paymentMethodId }: TopUpIntent): Promise<void> {
   const wallet = await lockWallet(tx);
-  if (amount.currency !== wallet.currency) {
-    throw invalid(`The wallet is in ${wallet.currency}, found an amount in ${amount.currency}`, 'amount', 'currency');
-  }
+  checkAmount(amount, wallet.currency);
   const method =
     paymentMethodId === undefined
       ? await defaultPaymentMethod(tx.em, tx.accountId)
@@ -102,7 +119,7 @@ export async function intendTopUp(
   }
   intendPayment(tx, {
     id: paymentId,
-    purpose: 'top_up',
+    purpose,
     subjectId: wallet.id,
     amount,
     paymentMethodId: method.id,
@@ -110,37 +127,38 @@ export async function intendTopUp(
   });
 }
 
-export async function chargeTopUp(
-  deps: Needs,
-  { accountId, paymentId }: { accountId: string; paymentId: string },
-): Promise<void> {
-  const outcome = await chargePayment(deps, { accountId, paymentId });
-  if (outcome) await settleTopUp(deps, { accountId, paymentId, outcome });
-}
-
-/** Credits the wallet when the money has moved; the synchronous answer and every later one end here, once. */
+/** Settles a top-up: the synchronous answer and every later one end here, once. */
 export async function settleTopUp(
   deps: Pick<Deps, 'db' | 'clock'>,
-  { accountId, paymentId, outcome }: { accountId: string; paymentId: string; outcome: ChargeOutcome },
+  { accountId, ...settled }: { accountId: string; paymentId: string; outcome: ChargeOutcome },
 ): Promise<void> {
   await transact(deps, accountId, async (tx) => {
-    const wallet = await lockWallet(tx);
-    const payment = await settlePayment(tx, { paymentId, outcome });
-    if (!payment || payment.status === 'REQUIRES_ACTION') return;
-    if (payment.status === 'SUCCEEDED') {
-      await post(tx, {
-        type: 'top_up',
-        currency: payment.currency,
-        referenceId: payment.id,
-        postings: movements.topUp(payment.amountMinor),
-      });
-      wallet.rechargeFailures = 0;
-    }
-    tx.emit({
-      type: payment.status === 'SUCCEEDED' ? 'wallet.topped_up' : 'wallet.top_up_failed',
-      data: await walletEventData(tx, wallet, payment),
-    });
+    await settleInWallet(tx, settled);
   });
+}
+
+/** Credits the wallet when the money has moved; `undefined` when there was nothing left to do. */
+export async function settleInWallet(
+  tx: Tx,
+  settled: { paymentId: string; outcome: ChargeOutcome },
+): Promise<(Settled & { wallet: Wallet }) | undefined> {
+  const wallet = await lockWallet(tx);
+  const done = await settlePayment(tx, settled);
+  if (!done) return undefined;
+  const { payment } = done;
+  if (payment.status === 'SUCCEEDED') {
+    await post(tx, {
+      type: 'top_up',
+      currency: payment.currency,
+      referenceId: payment.id,
+      postings: movements.topUp(payment.amountMinor),
+    });
+    wallet.rechargeFailures = 0;
+    tx.emit({ type: 'wallet.topped_up', data: await walletEventData(tx, wallet, payment) });
+  } else if (payment.status === 'FAILED') {
+    tx.emit({ type: 'wallet.top_up_failed', data: await walletEventData(tx, wallet, payment) });
+  }
+  return { ...done, wallet };
 }
 
 /** The wallet after the change, with the payment that changed it (or didn't). */

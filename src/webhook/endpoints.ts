@@ -6,7 +6,7 @@ import { type Actor, requireScope } from '../platform/actor.js';
 import type { BatchFunction } from '../platform/batch.js';
 import { transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
-import { claimKey } from '../platform/idempotency.js';
+import { claimKey, storedAnswer } from '../platform/idempotency.js';
 import { newId, publicId, uuidOf } from '../platform/ids.js';
 import { createSecret } from './signature.js';
 import { checkTarget, parseTarget } from './targetAddress.js';
@@ -33,6 +33,12 @@ export async function createWebhookEndpoint(
 ): Promise<{ endpointId: string; secret: string; replayed: boolean }> {
   requireScope(actor, 'webhooks:write');
   const { accountId } = actor;
+  const claimOf = { operation: 'createWebhookEndpoint', key: idempotencyKey, input };
+  // Before the name is looked up: a repeat gets its answer whatever became of the target since.
+  const reader = deps.db.orm.em.fork();
+  const stored = await storedAnswer<{ id: string }>(reader, { accountId, ...claimOf });
+  if (stored) return replay(reader, accountId, stored.id);
+
   const events = [...new Set(input.events ?? [])];
   const unknown = events.findIndex((type) => !isEventType(type));
   if (unknown >= 0) {
@@ -47,17 +53,9 @@ export async function createWebhookEndpoint(
 
   return transact(deps, accountId, async (tx) => {
     const { em } = tx;
-    const claim = await claimKey(tx, {
-      operation: 'createWebhookEndpoint',
-      key: idempotencyKey,
-      input,
-      answer: { id: newId() },
-    });
+    const claim = await claimKey(tx, { ...claimOf, answer: { id: newId() } });
     const { id } = claim.answer;
-    if (claim.replayed) {
-      const { secret } = await em.findOneOrFail(WebhookEndpoint, { accountId, id });
-      return { endpointId: id, secret, replayed: true };
-    }
+    if (claim.replayed) return replay(em, accountId, id);
     await em.findOneOrFail(Account, { id: accountId }, { lockMode: LockMode.PESSIMISTIC_WRITE }); // so that the count holds
     if ((await em.count(WebhookEndpoint, { accountId, deletedAt: null })) >= maxEndpoints) {
       throw new BillingError('LIMIT_EXCEEDED', `The account already has ${maxEndpoints} webhook endpoints`);
@@ -66,6 +64,15 @@ export async function createWebhookEndpoint(
     em.create(WebhookEndpoint, { accountId, id, url: url.href, events, enabled: true, secret, createdAt: tx.now });
     return { endpointId: id, secret, replayed: false };
   });
+}
+
+async function replay(
+  em: EntityManager,
+  accountId: string,
+  id: string,
+): Promise<{ endpointId: string; secret: string; replayed: boolean }> {
+  const { secret } = await em.findOneOrFail(WebhookEndpoint, { accountId, id });
+  return { endpointId: id, secret, replayed: true };
 }
 
 /** Takes an endpoint away: nothing more is sent there, the deliveries of before stay in the log. */

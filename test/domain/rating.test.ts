@@ -25,6 +25,7 @@ test.each<[string, string | null, OveragePolicy, string | null, string, string, 
   ['12', '10', 'ALLOW', null, 'USD', '0', 0n],
   ['12', '10', 'ALLOW', '1.50', 'USD', '0', 0n],
   ['12', null, 'CHARGE', '1.50', 'USD', '0', 0n],
+  ['1000000000000000', '0', 'CHARGE', '1000', 'USD', '1000000000000000', 9_000_000_000_000_000n],
 ])('%s used of %s, overage %s at %s %s: %s units, %p', (used, limit, overage, unitPrice, currency, quantity, amountMinor) => {
   const rated = rate(used, limit, overage, unitPrice, currency);
   expect(rated.quantity.toFixed()).toBe(quantity);

@@ -295,3 +295,30 @@ describe('thresholds', () => {
     expect(changes[0]).toMatchObject({ crossed: [], cleared: [90], fired: [80] });
   });
 });
+
+describe('how much can be counted', () => {
+  const most = '1000000000000000';
+  const charged = { overage: 'CHARGE', limit: '0' } as const;
+  test.each<[string, Partial<Parameters<typeof usageWindow>[0]>, string, string[]]>([
+    ['at most 1e15', {}, most, ['ACCEPTED']],
+    ['no bit more', {}, `${most}.000000000001`, ['INVALID']],
+    ['nothing on top of it', { used: most }, '0.5', ['INVALID']],
+    ['but less again', { used: most }, '-0.5', ['ACCEPTED']],
+    ['MAX', { aggregation: 'MAX' }, '99999999999999999999', ['INVALID']],
+    ['LATEST', { aggregation: 'LATEST' }, '99999999999999999999', ['INVALID']],
+    ['COUNT has no value', { aggregation: 'COUNT' }, '99999999999999999999', ['ACCEPTED']],
+    ['charged, up to 9e15 minor units', { ...charged, unitPrice: '100' }, '900000000000', ['ACCEPTED']],
+    ['charged, no more', { ...charged, unitPrice: '100' }, '900000000000.01', ['INVALID']],
+    [
+      'charged in a currency without decimals',
+      { ...charged, unitPrice: '100', currency: 'JPY' },
+      '90000000000000',
+      ['ACCEPTED'],
+    ],
+    ['for nothing', { ...charged, unitPrice: '0' }, most, ['ACCEPTED']],
+  ])('%s', (_name, given, value, expected) => {
+    const { decisions } = decide([usageEvent('t1', value)], [usageWindow({ limit: null, ...given })]);
+    expect(statuses(decisions)).toEqual(expected);
+    if (expected[0] === 'INVALID') expect(decisions[0]).toMatchObject({ field: 'value' });
+  });
+});

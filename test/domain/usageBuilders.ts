@@ -7,13 +7,18 @@ export const may = { start: april.end, end: new Date('2026-06-01T00:00:00Z') };
 export const now = new Date('2026-04-15T12:00:00Z');
 
 export const usageWindow = (
-  given: Partial<Omit<UsageWindow, 'used' | 'limit'>> & { used?: string; limit?: string | null } = {},
+  given: Partial<Omit<UsageWindow, 'used' | 'limit' | 'unitPrice'>> & {
+    used?: string;
+    limit?: string | null;
+    unitPrice?: string;
+  } = {},
 ): UsageWindow => ({
   id: 'april',
   metric: 'voice_minutes',
   aggregation: 'SUM',
   period: april,
   overage: 'ALLOW',
+  currency: 'USD',
   eventCount: 0,
   latestAt: null,
   percents: [80, 90, 100],
@@ -21,6 +26,7 @@ export const usageWindow = (
   closedAt: null,
   ...given,
   used: new Decimal(given.used ?? 0),
+  unitPrice: given.unitPrice === undefined ? null : new Decimal(given.unitPrice),
   limit: given.limit === null ? null : new Decimal(given.limit ?? 100),
 });
 

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { Decimal } from '../../src/domain/decimal.js';
+import { maxChargeMinor, rateOverage } from '../../src/domain/rating.js';
 import { decideUsage, type UsageDecision, type UsageEvent, type UsageWindow } from '../../src/domain/usage.js';
 import { april, hourMs, statuses, usageWindow } from './usageBuilders.js';
 
@@ -108,4 +109,42 @@ describe('for any events', () => {
       }),
     );
   });
+});
+
+test('whatever values and prices: what is counted fits, and so does what it costs', () => {
+  const digits = fc.tuple(fc.bigInt({ min: 0n, max: 10n ** 20n - 1n }), fc.nat(999_999));
+  const decimal = digits.map(([whole, part]) => `${whole}.${String(part).padStart(6, '0')}`);
+  const scaled = fc.tuple(decimal, fc.integer({ min: 0, max: 20 })).map(([text, cut]) => text.slice(cut) || '0');
+  const value = scaled.map((text) => new Decimal(`0${text}`));
+  const price = scaled.map((text) => new Decimal(`0${text}`).toFixed());
+  fc.assert(
+    fc.property(
+      fc.array(value, { maxLength: 20 }),
+      price,
+      fc.constantFrom('USD', 'JPY', 'KWD', 'CLF'),
+      (values, unitPrice, currency) => {
+        const window = usageWindow({ overage: 'CHARGE', limit: '0', unitPrice, currency });
+        const events = values.map((of, i) => ({
+          transactionId: `t${i}`,
+          metric: window.metric,
+          value: of,
+          timestamp: april.start,
+        }));
+        const { changes } = decideUsage({
+          events,
+          windows: [window],
+          seen: new Set(),
+          knownMetrics: new Set([window.metric]),
+          now: april.start,
+        });
+        for (const { used } of changes) {
+          expect(used.lessThanOrEqualTo('1e15')).toBe(true);
+          const { amountMinor, explanation } = rateOverage({ ...window, used });
+          expect(amountMinor).toBeLessThanOrEqual(maxChargeMinor);
+          expect(explanation.some(({ label }) => label === 'At most')).toBe(false);
+        }
+      },
+    ),
+    { numRuns: 300 },
+  );
 });

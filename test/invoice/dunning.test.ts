@@ -1,5 +1,14 @@
+import { LockMode } from '@mikro-orm/postgresql';
+import { type PaymentProvider, ProviderUnavailable } from '../../src/integrations/payments/provider.js';
+import { collectDueInvoices, retryOpenInvoices } from '../../src/invoice/collectInvoice.js';
+import { Invoice } from '../../src/invoice/invoice.entity.js';
+import { intendInvoicePayment } from '../../src/invoice/issueInvoice.js';
 import { payInvoice } from '../../src/invoice/payInvoice.js';
+import { activePaymentMethods, defaultPaymentMethod } from '../../src/payment/paymentMethods.js';
+import { setDefaultPaymentMethod } from '../../src/payment/setDefaultPaymentMethod.js';
+import { transact } from '../../src/platform/db.js';
 import { publicId } from '../../src/platform/ids.js';
+import { sql } from '../../src/platform/sql.js';
 import {
   addCard,
   dayMs,
@@ -11,6 +20,7 @@ import {
   subscribed,
   subscriptionOf,
   testCatalogYaml,
+  unreachable,
 } from '../support/billing.js';
 import { expectSoundLedger } from '../support/ledger.js';
 import { startWorld, type TestAccount, type World } from '../support/world.js';
@@ -127,6 +137,78 @@ test('a renewal that asks for 3-D Secure is paid when the holder confirms, and g
   expect(await renewalOf(ignores)).toMatchObject({ status: 'UNCOLLECTIBLE' });
   expect(await subscriptionOf(world, ignores)).toMatchObject({ status: 'CANCELED' });
   for (const { id } of [confirms, ignores]) await expectSoundLedger(world, id);
+});
+
+test('money that comes after collecting was given up pays the invoice', async () => {
+  const account = await renewedWith('tok_threeDSecure2Required');
+  const waiting = (await paymentsOf(world, account)).at(-1)!;
+  await afterDays(7);
+  expect(await renewalOf(account)).toMatchObject({ status: 'UNCOLLECTIBLE' });
+  const late = (await paymentsOf(world, account)).at(-1)!;
+  expect(late.id).not.toBe(waiting.id);
+  await world.deps.payments.authenticate({ chargeRef: late.chargeRef!, success: true });
+  await afterDays(7.1);
+  expect(await renewalOf(account)).toMatchObject({ status: 'PAID', amountDueMinor: 0n, nextPaymentAttemptAt: null });
+  expect(await eventsOf(world, account, 'wallet.topped_up')).toHaveLength(0);
+  expect((await eventsOf(world, account, 'invoice.paid')).at(-1)!.data.status).toBe('paid');
+  await expectSoundLedger(world, account.id);
+});
+
+test('a charge that arrives after the sweep gave it up pays the open invoice, which was told as failed once for it', async () => {
+  const account = await renewedWith('tok_chargeDeclined');
+  await addCard(world, account, 'tok_visa', false);
+  const { id } = await renewalOf(account);
+  const visa = (await activePaymentMethods(world.deps.db.orm.em.fork(), account.id)).find((m) => !m.isDefault)!;
+  await setDefaultPaymentMethod(world.deps, account.actor, { paymentMethodId: publicId('paymentMethod', visa.id) });
+  await world.settled();
+  let arrive: (() => Promise<unknown>) | undefined;
+  const charge: PaymentProvider['charge'] = async (input) => {
+    arrive = () => world.deps.payments.charge(input);
+    throw new ProviderUnavailable('timeout');
+  };
+  const slow = { ...world.deps, payments: { ...world.deps.payments, charge } };
+  await payInvoice(slow, account.actor, { invoiceId: publicId('invoice', id) });
+  world.clock.advanceMs(31_000);
+  await world.sweeps.runOnce();
+  expect(await renewalOf(account)).toMatchObject({ status: 'OPEN', failedAttempts: 2 });
+  await arrive!();
+  world.clock.advanceMs(61_000);
+  await runDue(world);
+  expect(await renewalOf(account)).toMatchObject({ status: 'PAID', amountDueMinor: 0n });
+  expect(await eventsOf(world, account, 'invoice.failed')).toHaveLength(2);
+  expect(await eventsOf(world, account, 'wallet.topped_up')).toHaveLength(0);
+  await expectSoundLedger(world, account.id);
+});
+
+test('an invoice with a charge under way is not collected a second time, by the schedule nor for a new card', async () => {
+  const account = await renewedWith('tok_chargeDeclined');
+  const { id } = await renewalOf(account);
+  await addCard(world, account, 'tok_visa', false);
+  const lost = { ...world.deps, payments: unreachable(world.deps.payments, 'after') };
+  await payInvoice(lost, account.actor, { invoiceId: publicId('invoice', id) });
+  const before = (await paymentsOf(world, account)).length;
+  await world.rows(sql`update invoice set next_payment_attempt_at = now() - interval '10 years' where id = ${id}`);
+  await collectDueInvoices(world.deps);
+  expect(await paymentsOf(world, account)).toHaveLength(before);
+  expect((await renewalOf(account)).nextPaymentAttemptAt).toBeNull();
+  await retryOpenInvoices(world.deps, account.id);
+  expect((await renewalOf(account)).nextPaymentAttemptAt).toBeNull();
+});
+
+test('a new card that arrives while an attempt begins waits for its outcome', async () => {
+  const account = await renewedWith('tok_chargeDeclined');
+  const { id } = await renewalOf(account);
+  let retrying: Promise<void> | undefined;
+  await transact(world.deps, account.id, async (tx) => {
+    const invoice = await tx.em.findOneOrFail(Invoice, { id }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+    const method = await defaultPaymentMethod(tx.em, account.id);
+    intendInvoicePayment(tx, invoice, method!);
+    await tx.em.flush();
+    retrying = retryOpenInvoices(world.deps, account.id);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+  });
+  await retrying;
+  expect((await renewalOf(account)).nextPaymentAttemptAt).toBeNull();
 });
 
 test('payInvoice: a repeat answers the same, a paid or foreign invoice is refused', async () => {

@@ -3,12 +3,15 @@ import { publicId } from '../../src/platform/ids.js';
 import { cancelSubscription } from '../../src/subscription/cancelSubscription.js';
 import { type ChangePlanInput, changePlan } from '../../src/subscription/changePlan.js';
 import { entitlements } from '../../src/subscription/entitlements.js';
+import { preview } from '../../src/subscription/preview.js';
 import { advanceSubscription } from '../../src/subscription/renew.js';
+import { Subscription } from '../../src/subscription/subscription.entity.js';
 import { recordUsage } from '../../src/usage/recordUsage.js';
-import { usageSummary } from '../../src/usage/usageSummary.js';
+import { usageHistory, usageSummary } from '../../src/usage/usageSummary.js';
 import {
   addCard,
   allAtOnce,
+  dayMs,
   eventsOf,
   freshKey,
   invoicesOf,
@@ -251,6 +254,29 @@ describe('another interval', () => {
     await expectSoundLedger(world, account.id);
   });
 
+  test('the counters follow into the new period; what happened just before it still counts, late', async () => {
+    const { account, id } = await subscribed(world);
+    const record = (timestamp: string) =>
+      recordUsage(world.deps, account.actor, [
+        { transactionId: freshKey(), metric: 'users', value: '3', timestamp: new Date(timestamp) },
+      ]).then((a) => a.results[0]!.status);
+    world.clock.set(halfADayIntoThe11th);
+    await record('2024-04-11T11:00:00Z');
+    await change(account, { subscriptionId: id, planCode: 'yearly', timing: 'IMMEDIATE' });
+    const { periodStart, periodEnd } = await subscriptionOf(world, account);
+    const of = { accountId: account.id, now: world.clock.now() };
+    expect((await usageSummary(world.deps.db.orm.em.fork(), of)).period).toEqual({
+      start: periodStart,
+      end: periodEnd,
+    });
+    expect(await itemOf(account, 'users')).toEqual({ used: 3, limit: 50 });
+    expect(await record('2024-04-11T11:30:00Z')).toBe('ACCEPTED');
+    const history = await usageHistory(world.deps.db.orm.em.fork(), { accountId: account.id, last: 3 });
+    expect(history.map((h) => h.items.find((i) => i.metric.code === 'users')!.used.toNumber())).toEqual([3, 0]);
+    world.clock.advanceMs(dayMs + 60_000);
+    expect(await record('2024-04-11T11:30:00Z')).toBe('REJECTED');
+  });
+
   test('also when both periods happen to end at the same time', async () => {
     world.clock.set('2024-01-01T00:00:00Z');
     const { account, id } = await subscribed(world, { planCode: 'yearly' });
@@ -363,4 +389,126 @@ test('a running subscription keeps its version of a plan until it changes', asyn
   await runDue(world);
   expect((await invoicesOf(world, account)).at(-1)).toMatchObject({ totalMinor: 3300n });
   await publish(world, testCatalogYaml);
+});
+
+describe('a change that waits for its payment when the subscription ends', () => {
+  const changeInvoiceOf = async (account: TestAccount) =>
+    (await invoicesOf(world, account)).find((i) => i.reason === 'subscription_change')!;
+  const confirm = async (account: TestAccount, invoiceId: string) => {
+    const payment = (await paymentsOf(world, account)).find((p) => p.subjectId === invoiceId)!;
+    await world.deps.payments.authenticate({ chargeRef: payment.chargeRef!, success: true });
+    world.clock.advanceMs(dayMs); // the provider is asked ever more rarely
+    await runDue(world);
+    return payment;
+  };
+
+  test('by dunning: its invoice is void, what is paid later is in the wallet', async () => {
+    const { account, id } = await subscribed(world);
+    await addCard(world, account, 'tok_chargeDeclinedInsufficientFunds');
+    world.clock.set('2024-05-01T00:01:00Z');
+    await runDue(world);
+    await addCard(world, account, 'tok_threeDSecure2Required');
+    await runDue(world);
+    for (const days of [1.1, 2, 2, 1.8]) {
+      world.clock.advanceMs(days * dayMs);
+      await runDue(world);
+    }
+    expect((await change(account, { subscriptionId: id, planCode: 'premium' })).error).toMatchObject({
+      code: 'REQUIRES_ACTION',
+    });
+    world.clock.advanceMs(0.2 * dayMs);
+    await runDue(world);
+    expect(await subscriptionOf(world, account)).toMatchObject({ status: 'CANCELED', changeInvoiceId: null });
+    const invoice = await changeInvoiceOf(account);
+    expect(invoice.status).toBe('VOID');
+    const { amountMinor } = await confirm(account, invoice.id);
+    expect(await balanceOf(world, account.id, 'wallet')).toBe(amountMinor);
+    await expectSoundLedger(world, account.id);
+  });
+
+  test('and is paid all the same: the wallet has what was paid', async () => {
+    const { account, id } = await subscribed(world);
+    await addCard(world, account, 'tok_threeDSecure2Required');
+    await change(account, { subscriptionId: id, planCode: 'premium' });
+    await world.deps.db.orm.em
+      .fork()
+      .nativeUpdate(Subscription, { accountId: account.id }, { status: 'CANCELED', dueAt: null });
+    const invoice = await changeInvoiceOf(account);
+    await confirm(account, invoice.id);
+    expect((await changeInvoiceOf(account)).status).toBe('PAID');
+    expect(await balanceOf(world, account.id, 'wallet')).toBe(invoice.totalMinor);
+    expect((await subscriptionOf(world, account)).changeInvoiceId).toBeNull();
+    await expectSoundLedger(world, account.id);
+  });
+});
+
+describe("a cancellation at the period's end", () => {
+  const cancel = (account: TestAccount, subscriptionId: string) =>
+    cancelSubscription(world.deps, account.actor, { subscriptionId, timing: 'PERIOD_END' });
+
+  test('is undone by changing to the plan one is on, also to an old version of it', async () => {
+    const { account, id } = await subscribed(world);
+    await cancel(account, id);
+    await publish(world, testCatalogYaml.replace('price: 30.00', 'price: 33.00'));
+    const { version } = await subscriptionOf(world, account);
+    await expect(change(account, { subscriptionId: id, planCode: 'free' })).rejects.toMatchObject({
+      code: 'ILLEGAL_STATE',
+      message: expect.stringContaining('Change to basic'),
+    });
+    const undo = { subscriptionId: id, planCode: 'basic', timing: 'AUTO', proration: 'PER_DAY' } as const;
+    const quoted = await preview(world.deps, account.actor, { changePlan: undo });
+    expect(quoted).toMatchObject({ dueNowMinor: 0n, lines: [], nextInvoice: { totalMinor: 3000n } });
+    await change(account, { ...undo, previewToken: quoted.token });
+    expect(await subscriptionOf(world, account)).toMatchObject({ cancelAt: null, version: version + 1 });
+    const events = await eventsOf(world, account, 'subscription.updated');
+    expect(events.map((e) => e.data.cancel_at === null)).toEqual([false, true]);
+    await expect(change(account, undo)).resolves.toBeDefined(); // now it means the version on offer
+    await change(account, { ...undo, planCode: 'premium', timing: 'IMMEDIATE' });
+    await publish(world, testCatalogYaml);
+    world.clock.set('2024-05-01T00:01:00Z');
+    await runDue(world);
+    expect(await subscriptionOf(world, account)).toMatchObject({ status: 'ACTIVE' });
+  });
+
+  test('stays through an upgrade at once', async () => {
+    const { account, id } = await subscribed(world);
+    await cancel(account, id);
+    const upgrade = { subscriptionId: id, planCode: 'premium', timing: 'AUTO', proration: 'PER_DAY' } as const;
+    expect((await preview(world.deps, account.actor, { changePlan: upgrade })).nextInvoice).toBeNull();
+    await change(account, upgrade);
+    const subscription = await subscriptionOf(world, account);
+    expect(subscription.cancelAt).toEqual(subscription.periodEnd);
+    expect(await planOf(account)).toBe('premium');
+  });
+});
+
+describe('the next invoice of a preview', () => {
+  const next = async (
+    account: TestAccount,
+    subscriptionId: string,
+    planCode: string,
+    timing: ChangePlanInput['timing'],
+  ) =>
+    (
+      await preview(world.deps, account.actor, {
+        changePlan: { subscriptionId, planCode, timing, proration: 'PER_DAY' },
+      })
+    ).nextInvoice!;
+
+  test('rates the usage by the plan that holds at the end of the period', async () => {
+    const { account, id } = await subscribed(world);
+    await recordUsage(world.deps, account.actor, [{ transactionId: 'm', metric: 'minutes', value: '150' }]);
+    expect((await next(account, id, 'premium', 'PERIOD_END')).totalMinor).toBe(6000n + 250n);
+    expect((await next(account, id, 'premium', 'IMMEDIATE')).totalMinor).toBe(6000n);
+    expect((await next(account, id, 'free', 'PERIOD_END')).totalMinor).toBe(250n);
+  });
+
+  test("another interval at the period's end: a whole one from there", async () => {
+    world.clock.set('2024-01-31T12:00:00Z');
+    const { account, id } = await subscribed(world);
+    const { periodEnd } = await subscriptionOf(world, account); // 29 February
+    const { periodStart: start, periodEnd: end } = await next(account, id, 'yearly', 'PERIOD_END');
+    expect(start).toEqual(periodEnd);
+    expect(end!.toISOString().slice(0, 10)).toBe('2025-02-28');
+  });
 });

@@ -1,7 +1,11 @@
+import { settleInvoicePayment } from '../../src/invoice/collectInvoice.js';
 import { payInvoice } from '../../src/invoice/payInvoice.js';
+import { PaymentMethod } from '../../src/payment/payment.entity.js';
 import { removePaymentMethod } from '../../src/payment/removePaymentMethod.js';
 import { publicId } from '../../src/platform/ids.js';
+import { cancelSubscription } from '../../src/subscription/cancelSubscription.js';
 import { entitlements } from '../../src/subscription/entitlements.js';
+import { advanceSubscription } from '../../src/subscription/renew.js';
 import { subscribe } from '../../src/subscription/subscribe.js';
 import { recordUsage } from '../../src/usage/recordUsage.js';
 import { topUp } from '../../src/wallet/topUp.js';
@@ -122,7 +126,7 @@ describe('subscribe', () => {
     world.clock.advanceMs(dayMs + 1000);
     await runDue(world);
     await world.deps.payments.authenticate({ chargeRef: payment!.chargeRef!, success: true });
-    world.clock.advanceMs(5 * 60_000 + 1_000);
+    world.clock.advanceMs(dayMs + 60_000);
     await runDue(world);
     expect(await subscriptionOf(world, account)).toMatchObject({ status: 'CANCELED' });
     expect(await balanceOf(world, account.id, 'wallet')).toBe(3000n);
@@ -361,5 +365,84 @@ describe('through GraphQL', () => {
     });
     expect(JSON.stringify({ data, errors })).toContain('FORBIDDEN');
     expect(await subscriptionsOf(world, account)).toEqual([]);
+  });
+});
+
+describe('a first invoice that is paid before anything reacts to it', () => {
+  /** INCOMPLETE, the invoice PAID. */
+  async function paidUnnoticed() {
+    const { account, answer, id } = await subscribed(world, { token: 'tok_threeDSecure2Required' });
+    const [payment] = await paymentsOf(world, account);
+    const chargeRef = payment!.chargeRef!;
+    await world.deps.payments.authenticate({ chargeRef, success: true });
+    await settleInvoicePayment(
+      { ...world.deps, db: { ...world.deps.db, onCommit: () => {} } },
+      { accountId: account.id, paymentId: payment!.id, outcome: { status: 'succeeded', chargeRef } },
+    );
+    return { account, answer, id };
+  }
+
+  test('subscribing again is a CONFLICT, and the paid one is active', async () => {
+    const { account } = await paidUnnoticed();
+    await expect(subscribe(world.deps, account.actor, { planCode: 'premium' })).rejects.toMatchObject({
+      code: 'CONFLICT',
+    });
+    expect((await subscriptionsOf(world, account)).map((s) => s.status)).toEqual(['ACTIVE']);
+    expect((await invoicesOf(world, account)).map((i) => i.status)).toEqual(['PAID']);
+    expect((await granted(account)).length).toBeGreaterThan(0);
+    await expectSoundLedger(world, account.id);
+  });
+
+  test('cancelling it at once credits the unused days', async () => {
+    const { account, id } = await paidUnnoticed();
+    await cancelSubscription(world.deps, account.actor, { subscriptionId: id, timing: 'IMMEDIATE' });
+    expect(await subscriptionOf(world, account)).toMatchObject({ status: 'CANCELED' });
+    expect(await balanceOf(world, account.id, 'wallet')).toBe(2900n);
+    await expectSoundLedger(world, account.id);
+  });
+
+  test("cancelling it at the period's end leaves what was paid for", async () => {
+    const { account, id } = await paidUnnoticed();
+    await cancelSubscription(world.deps, account.actor, { subscriptionId: id, timing: 'PERIOD_END' });
+    const subscription = await subscriptionOf(world, account);
+    expect(subscription).toMatchObject({ status: 'ACTIVE', cancelAt: subscription.periodEnd });
+    expect((await granted(account)).length).toBeGreaterThan(0);
+  });
+
+  test('after the 24 h it is activated, not abandoned', async () => {
+    const { account, answer } = await paidUnnoticed();
+    world.clock.advanceMs(dayMs + 1_000);
+    await advanceSubscription(world.deps, { accountId: account.id, subscriptionId: answer.subscriptionId });
+    const subscription = await subscriptionOf(world, account);
+    expect(subscription).toMatchObject({ status: 'ACTIVE', dueAt: subscription.periodEnd });
+    await world.settled();
+    expect(await eventsOf(world, account, 'subscription.created')).toHaveLength(1);
+    await expectSoundLedger(world, account.id);
+  });
+});
+
+describe('a card named when subscribing', () => {
+  const cardsOf = (account: TestAccount) => world.deps.db.orm.em.fork().count(PaymentMethod, { accountId: account.id });
+
+  test('is not attached by what is refused', async () => {
+    const account = await world.account();
+    const named = (planCode: string) =>
+      subscribe(world.deps, account.actor, { idempotencyKey: freshKey(), planCode, paymentMethodId: 'pm_card_visa' });
+    await expect(named('gold')).rejects.toMatchObject({ code: 'NOT_FOUND', details: { field: ['planCode'] } });
+    await expect(named('euro')).rejects.toMatchObject({ code: 'INVALID' });
+    expect(await cardsOf(account)).toBe(0);
+    await named('basic');
+    await expect(named('premium')).rejects.toMatchObject({ code: 'CONFLICT' });
+    expect(await cardsOf(account)).toBe(1);
+  });
+
+  test('may be removed: a repeat still answers the same', async () => {
+    const account = await world.account();
+    const paymentMethodId = await addCard(world, account);
+    const input = { idempotencyKey: freshKey(), planCode: 'basic', paymentMethodId };
+    const first = await subscribe(world.deps, account.actor, input);
+    await addCard(world, account);
+    await removePaymentMethod(world.deps, account.actor, { idempotencyKey: freshKey(), paymentMethodId });
+    expect(await subscribe(world.deps, account.actor, input)).toEqual({ ...first, replayed: true });
   });
 });

@@ -1,9 +1,15 @@
 import pg from 'pg';
+import { operatorAccountId } from '../../src/account/apiKeys.js';
 import { openCore } from '../../src/app.js';
 import { readConfig } from '../../src/config.js';
+import { PaymentMethod } from '../../src/payment/payment.entity.js';
+import { systemActor } from '../../src/platform/actor.js';
+import { newId, publicId } from '../../src/platform/ids.js';
 import { createLogger } from '../../src/platform/log.js';
 import { sql } from '../../src/platform/sql.js';
+import { cancelSubscription } from '../../src/subscription/cancelSubscription.js';
 import { entitlements } from '../../src/subscription/entitlements.js';
+import { subscribe } from '../../src/subscription/subscribe.js';
 import { recordUsage, type UsageEventInput } from '../../src/usage/recordUsage.js';
 import { usageHistory, usageSummary } from '../../src/usage/usageSummary.js';
 import {
@@ -77,6 +83,46 @@ describe('counting', () => {
     expect(await statuses(account, refused)).toEqual(['LIMIT_EXCEEDED']);
     expect(await statuses(account, { ...refused, value: '5' })).toEqual(['ACCEPTED']);
     expect(await used(account, 'minutes')).toBe('6');
+  });
+
+  test('values that no column holds are refused, and the renewal bills the largest that are not', async () => {
+    const { account } = await subscribed(world);
+    const huge = event('minutes', '99999999999999999999');
+    expect(
+      await statuses(account, huge, { ...huge, transactionId: freshKey() }, event('minutes', '1000000000000000')),
+    ).toEqual(['INVALID', 'INVALID', 'ACCEPTED']);
+    expect(await record(account, event('minutes'))).toMatchObject([{ error: { field: ['events', '0', 'value'] } }]);
+    expect(await used(account, 'minutes')).toBe('1000000000000000');
+    // No card: what no provider charges waits for one.
+    await world.deps.db.orm.em.fork().nativeUpdate(PaymentMethod, { accountId: account.id }, { isDefault: false });
+    world.clock.set('2024-05-01T00:01:00Z');
+    await runDue(world);
+    expect(await linesOf(world, (await invoicesOf(world, account))[1]!)).toEqual([
+      'Minutes over the limit of 100 4999999999999500',
+      'Basic 3000',
+    ]);
+  });
+
+  test("an operator's event names an account that exists", async () => {
+    const { account } = await subscribed(world);
+    const { results } = await recordUsage(world.deps, systemActor(operatorAccountId), [
+      event('minutes', '1', { accountId: publicId('account', newId()) }),
+      event('minutes', '1'),
+      event('minutes', '1', { accountId: account.publicId }),
+    ]);
+    expect(results).toMatchObject([
+      { status: 'REJECTED', error: { code: 'NOT_FOUND', field: ['events', '0', 'accountId'] } },
+      { status: 'REJECTED', error: { code: 'INVALID', field: ['events', '1', 'accountId'] } },
+      { status: 'ACCEPTED' },
+    ]);
+  });
+
+  test('a level ends with its subscription', async () => {
+    const { account, id } = await subscribed(world);
+    await record(account, event('users', '4'));
+    await cancelSubscription(world.deps, account.actor, { subscriptionId: id, timing: 'IMMEDIATE' });
+    await subscribe(world.deps, account.actor, { planCode: 'basic' });
+    expect(await used(account, 'users')).toBe('0');
   });
 
   test('one bad event does not fail its neighbours', async () => {

@@ -1,3 +1,5 @@
+import { activePaymentMethods } from '../../src/payment/paymentMethods.js';
+import { removePaymentMethod } from '../../src/payment/removePaymentMethod.js';
 import { systemActor } from '../../src/platform/actor.js';
 import { subscribe } from '../../src/subscription/subscribe.js';
 import { recordUsage } from '../../src/usage/recordUsage.js';
@@ -121,6 +123,20 @@ describe('topUp', () => {
     expect(await paymentsOf(world, account)).toEqual([]);
   });
 
+  test('a refused amount attaches no card; a repeat answers the same after its card was removed', async () => {
+    const account = await world.account();
+    const key = freshKey();
+    const bad = { idempotencyKey: key, amount: { minorUnits: 100n, currency: 'EUR' }, paymentMethodId: 'pm_card_visa' };
+    await expect(topUp(world.deps, account.actor, bad)).rejects.toMatchObject({ code: 'INVALID' });
+    const cards = () => activePaymentMethods(world.deps.db.orm.em.fork(), account.id);
+    expect(await cards()).toEqual([]);
+    const input = { idempotencyKey: key, amount: usd('5.00') };
+    const paymentMethodId = await addCard(world, account);
+    const first = await topUp(world.deps, account.actor, { ...input, paymentMethodId });
+    await removePaymentMethod(world.deps, account.actor, { paymentMethodId });
+    expect(await topUp(world.deps, account.actor, { ...input, paymentMethodId })).toEqual({ ...first, replayed: true });
+  });
+
   test('20 at once with one key are one, 10 with ten keys are ten', async () => {
     const account = await withCard();
     const input = { idempotencyKey: freshKey(), amount: usd('1.00') };
@@ -226,13 +242,47 @@ describe('auto-recharge', () => {
     await rechargeIfLow({ ...world.deps, payments: unreachable(world.deps.payments, when) }, account.id);
     await runDue(world);
     expect(await paymentsOf(world, account)).toHaveLength(1);
-    for (let i = 0; i < 4; i++) {
-      world.clock.advanceMs(31_000);
+    for (const waitMs of [31_000, 31_000, hourMs]) {
+      world.clock.advanceMs(waitMs);
       await runDue(world);
     }
+    expect(await eventsOf(world, account, 'wallet.recharge_failed')).toHaveLength(when === 'before' ? 1 : 0);
     expect(await wallet(account)).toBe(2500n);
     expect((await world.deps.payments.moved({ accountId: account.id })).charges).toBe(1);
     await expectSoundLedger(world, account.id);
+  });
+
+  test('a decline that is only heard of later backs off as one heard at once', async () => {
+    const account = await withCard('tok_chargeDeclined');
+    await recharge(account);
+    await rechargeIfLow({ ...world.deps, payments: unreachable(world.deps.payments, 'after') }, account.id);
+    const failed = () => eventsOf(world, account, 'wallet.recharge_failed');
+    expect(await failed()).toHaveLength(0);
+    world.clock.advanceMs(31_000);
+    await Promise.all([runDue(world), runDue(world)]);
+    expect((await failed()).map((e) => e.data.decline_code)).toEqual(['card_declined']);
+    world.clock.advanceMs(0.5 * hourMs);
+    await runDue(world);
+    expect(await paymentsOf(world, account)).toHaveLength(1);
+    world.clock.advanceMs(0.6 * hourMs);
+    await runDue(world);
+    expect(await failed()).toHaveLength(2);
+  });
+
+  test('a recharge its holder can still confirm keeps others back, and is told as failed once', async () => {
+    const account = await withCard('tok_threeDSecure2Required');
+    await recharge(account);
+    await runDue(world);
+    world.clock.advanceMs(2 * hourMs);
+    await runDue(world);
+    const [waiting, ...others] = await paymentsOf(world, account);
+    expect(others).toEqual([]);
+    await world.deps.payments.authenticate({ chargeRef: waiting!.chargeRef!, success: false });
+    world.clock.advanceMs(6 * 60_000);
+    await world.sweeps.runOnce();
+    expect(await eventsOf(world, account, 'wallet.top_up_failed')).toHaveLength(1);
+    expect(await paymentsOf(world, account)).toMatchObject([{ status: 'FAILED' }, { status: 'REQUIRES_ACTION' }]);
+    expect(await eventsOf(world, account, 'wallet.recharge_failed')).toHaveLength(2);
   });
 
   test('settings: both numbers are needed, kept when not given, and a repeat changes nothing', async () => {
