@@ -16,10 +16,14 @@ import { createRelay, type Relay } from './platform/relay.js';
 import { createSweeps, type Sweeps } from './platform/sweeps.js';
 import { usageTopic } from './platform/topics.js';
 import { jobsOf, sinksOf, sweepsOf } from './schedule.js';
+import { createLanes } from './webhook/lanes.js';
 import { createWebhookPoster } from './webhook/postWebhook.js';
 
-/** A statement that takes longer has gone wrong; whoever waits for it is answered 503 before it would end. */
-const statementTimeoutMs = 5_000;
+/**
+ * A statement that takes longer has gone wrong, and PostgreSQL ends it. Where PostgreSQL itself has stopped answering, the
+ * client gives up a little later: whoever waits is answered 503 and never hangs. Milliseconds.
+ */
+const timeouts = { statement_timeout: 5_000, query_timeout: 6_000, connectionTimeoutMillis: 5_000 };
 
 /** Everything that does the work, without a door: what the command line uses. */
 export interface Core {
@@ -58,7 +62,7 @@ export async function openCore({ config, databaseUrl, log, clock = systemClock }
       clientUrl: databaseUrl,
       ensureDatabase: false, // a mistyped name is an error, not a new database
       pool: { min: 0, max: config.databasePoolSize },
-      driverOptions: { statement_timeout: statementTimeoutMs, connectionTimeoutMillis: statementTimeoutMs },
+      driverOptions: timeouts,
       logger: (message) => log.debug({ from: 'mikro-orm' }, message),
     }),
   );
@@ -67,7 +71,7 @@ export async function openCore({ config, databaseUrl, log, clock = systemClock }
     url: databaseUrl,
     onError: (error) => log.warn({ err: error }, 'notifications between processes are interrupted; reconnecting'),
   });
-  const providerPool = new pg.Pool({ connectionString: databaseUrl, max: 5, allowExitOnIdle: true });
+  const providerPool = new pg.Pool({ connectionString: databaseUrl, max: 5, allowExitOnIdle: true, ...timeouts });
   providerPool.on('error', (error) => log.warn({ err: error }, 'sandbox payments: database connection lost'));
   let publicUrl = config.publicUrl ?? `http://${config.host}:${config.port}`;
 
@@ -117,6 +121,7 @@ export async function startApp(options: CoreOptions & { worker?: boolean }): Pro
   const core = await openCore(options);
   const { deps, relay } = core;
   const poster = createWebhookPoster(deps.webhookPolicy);
+  const stopping = new AbortController();
   const sweeps = createSweeps({ sweeps: sweepsOf(deps), log });
   const server = await createServer(deps, config);
   try {
@@ -130,7 +135,7 @@ export async function startApp(options: CoreOptions & { worker?: boolean }): Pro
   core.setPublicUrl(url);
   relay.start();
   if (worker) {
-    await deps.jobs.start(jobsOf({ ...deps, poster }));
+    await deps.jobs.start(jobsOf({ ...deps, poster, lanes: createLanes(), stopping: stopping.signal }));
     sweeps.start();
   }
   return {
@@ -142,6 +147,8 @@ export async function startApp(options: CoreOptions & { worker?: boolean }): Pro
       await server.close();
       await sweeps.stop();
       await relay.stop();
+      stopping.abort();
+      await deps.jobs.stop();
       await poster.close();
       await core.close();
     },

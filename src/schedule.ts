@@ -10,9 +10,8 @@ import { followInvoice } from './subscription/followInvoice.js';
 import { advanceDueSubscriptions } from './subscription/renew.js';
 import { rechargeDueWallets, rechargeIfLow, settleRecharge } from './wallet/autoRecharge.js';
 import { settleTopUp } from './wallet/topUp.js';
-import { deliver, hurryDueDeliveries } from './webhook/deliver.js';
+import { type Delivering, deliver, hurryDueDeliveries } from './webhook/deliver.js';
 import { deliverJob, planDeliveries } from './webhook/planDeliveries.js';
-import type { WebhookPoster } from './webhook/postWebhook.js';
 
 const rechargeJob = 'wallet.recharge';
 
@@ -31,7 +30,7 @@ export const sweepsOf = (deps: Deps): Record<string, Sweep> => ({
 });
 
 /** Job name → handler. A job only does sooner what a sweep would do. */
-export const jobsOf = (deps: Deps & { poster: WebhookPoster }): TaskList => ({
+export const jobsOf = (deps: Deps & Delivering): TaskList => ({
   [deliverJob]: (payload) => deliver(deps, payload as { accountId: string; deliveryId: string }),
   [rechargeJob]: (payload) => rechargeIfLow(deps, (payload as { accountId: string }).accountId),
 });

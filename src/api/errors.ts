@@ -30,7 +30,7 @@ export const doors: Record<ErrorCode, { http: number; title: string; closeCode: 
 const unavailableStates = /^(08|53|57P0|57014|55P03|40001|40P01)/;
 const unavailableCodes: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT']);
 /** What the driver says without a code when it lost a connection or got none. */
-const unavailableMessages = /timeout exceeded when trying to connect|^connection terminated/i;
+const unavailableMessages = /timeout exceeded when trying to connect|^connection terminated|^query read timeout/i;
 /** A zero byte: JSON can carry it, PostgreSQL's `text` and `jsonb` can't. */
 const unstorableStates: ReadonlySet<string> = new Set(['22021', '22P05']);
 

@@ -9,6 +9,7 @@ import { CalendarDate } from '../platform/scalars.js';
 import {
   AccountSubscriptionResolver,
   PreviewResolver,
+  SubscriptionPayloadResolver,
   SubscriptionResolver,
 } from '../subscription/subscription.resolver.js';
 import { UsageItemResolver, UsageResolver, UsageThresholdEventResolver } from '../usage/usage.resolver.js';
@@ -35,6 +36,7 @@ export function createSchema(): GraphQLSchema {
       PlanFeatureResolver,
       MetricResolver,
       SubscriptionResolver,
+      SubscriptionPayloadResolver,
       PreviewResolver,
       UsageResolver,
       UsageItemResolver,

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import Fastify, { type FastifyInstance } from 'fastify';
 import type { Deps } from '../platform/deps.js';
 import { rowsOf, sql } from '../platform/sql.js';
@@ -7,6 +8,10 @@ import { sendProblem } from './problem.js';
 import { answerUnknownPath, registerRest } from './rest.js';
 import { createSchema } from './schema.js';
 import { registerSockets } from './ws.js';
+
+/** A request has to be here whole within this; half of one must not sit for ever, nor hold up the stop. */
+const requestTimeoutMs = 8_000;
+const readyWithinMs = 2_000;
 
 export interface Server {
   readonly app: FastifyInstance;
@@ -22,6 +27,7 @@ export async function createServer(
   const app = Fastify({
     logger: false,
     forceCloseConnections: 'idle',
+    requestTimeout: requestTimeoutMs,
     genReqId: () => randomUUID(),
     bodyLimit: 100_000,
     trustProxy: false,
@@ -41,10 +47,13 @@ export async function createServer(
   });
   app.get('/healthz', async () => ({ status: 'ok' }));
   app.get('/readyz', async (_request, reply) => {
-    const ready = await rowsOf(deps.db.orm.em.fork(), sql`select 1`).then(
-      () => true,
-      () => false, // the answer itself says so
-    );
+    const ready = await Promise.race([
+      rowsOf(deps.db.orm.em.fork(), sql`select 1`).then(
+        () => true,
+        () => false, // the answer itself says so
+      ),
+      sleep(readyWithinMs, false, { ref: false }),
+    ]);
     return reply.code(ready ? 200 : 503).send({ status: ready ? 'ready' : 'database unavailable' });
   });
   if (graphiql) {

@@ -134,7 +134,13 @@ export function registerSockets(
     });
   });
 
-  const watch = setInterval(() => void closeDeadKeys(deps, open), keyCheckMs).unref();
+  let checking = false;
+  const watch = setInterval(async () => {
+    if (checking) return; // a database that is slow to answer is not asked twice
+    checking = true;
+    await closeDeadKeys(deps, open);
+    checking = false;
+  }, keyCheckMs).unref();
   return async () => {
     clearInterval(watch);
     const deadline = setTimeout(() => {

@@ -159,7 +159,8 @@ export class PaymentResolver {
   }
 
   @FieldResolver(() => PaymentMethodType, { nullable: true })
-  method(@Root() payment: Payment, @Ctx() { scope }: Context): Promise<PaymentMethod | undefined> {
+  method(@Root() payment: Payment, @Ctx() { scope, actor }: Context): Promise<PaymentMethod | undefined> {
+    requireScope(actor, 'payment_methods:read');
     return load(scope, paymentMethodsByIds, payment.accountId, payment.paymentMethodId);
   }
 }

@@ -1,7 +1,6 @@
 import { BillingError } from '../domain/errors.js';
 
 export const resources = [
-  'account',
   'subscriptions',
   'payment_methods',
   'invoices',
@@ -49,11 +48,11 @@ export function parseScope(text: string): string {
   return scope;
 }
 
-export function hasScope(actor: Pick<Actor, 'scopes'>, scope: Scope): boolean {
+/** Whoever may write may read the same: the answer to a change shows what was changed. */
+function hasScope(actor: Pick<Actor, 'scopes'>, scope: Scope): boolean {
   const [resource, action] = scope.split(':');
-  return actor.scopes.some(
-    (held) => held === scope || held === '*:*' || held === `*:${action}` || held === `${resource}:*`,
-  );
+  const actions = action === 'read' ? ['read', 'write', '*'] : [action, '*'];
+  return actions.some((one) => actor.scopes.includes(`${resource}:${one}`) || actor.scopes.includes(`*:${one}`));
 }
 
 /** Throws FORBIDDEN, naming the scope that is missing. */

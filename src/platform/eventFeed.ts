@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Repeater } from '@repeaterjs/repeater';
 import type { PubSub } from '../integrations/pubsub/pubsub.js';
 import type { Db } from './db.js';
@@ -17,6 +18,7 @@ export interface EventFeed {
 const pageSize = 200;
 /** A hint can be lost (see PubSub); then the next poll finds what it spoke of. */
 const pollMs = 5_000;
+const retryMs = 1_000;
 
 /**
  * One reader per account and process, shared by all its subscribers: a hint costs one database read whatever the number
@@ -51,8 +53,8 @@ export function createEventFeed({ db, pubsub }: { db: Db; pubsub: PubSub }): Eve
           const woken = new Promise<void>((resolve) => {
             wake = resolve;
           });
-          const events =
-            tail.after(cursor) ?? (await readEvents(db.orm.em.fork(), { accountId, after: cursor, limit: pageSize }));
+          const events = tail.after(cursor) ?? (await readOrWait(db, { accountId, after: cursor }));
+          if (!events) continue;
           for (const event of events) {
             if (stopped) return;
             await push(event);
@@ -62,6 +64,20 @@ export function createEventFeed({ db, pubsub }: { db: Db; pubsub: PubSub }): Eve
         }
       }),
   };
+}
+
+/** A page of the log; when the database is away, nothing, and only after a pause: the subscriber asks again. */
+async function readOrWait(
+  db: Db,
+  { accountId, after }: { accountId: string; after: bigint },
+): Promise<readonly LoggedEvent[] | undefined> {
+  try {
+    return await readEvents(db.orm.em.fork(), { accountId, after, limit: pageSize });
+  } catch (error) {
+    db.log.warn({ err: error, accountId }, 'the event log could not be read; trying again');
+    await sleep(retryMs);
+    return undefined;
+  }
 }
 
 /** The newest events of one account, kept while somebody listens. */

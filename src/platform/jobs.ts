@@ -14,6 +14,7 @@ import type { Logger as Log } from './log.js';
 export interface Jobs {
   add(task: string, payload: object, options?: { runAt?: Date; jobKey?: string }): Promise<void>;
   start(tasks: TaskList): Promise<void>;
+  /** Takes no more jobs and waits for those under way. Safe to repeat. */
   stop(): Promise<void>;
 }
 
@@ -22,7 +23,7 @@ export async function migrateJobs({ url, log }: { url: string; log: Log }): Prom
   await runMigrations({ connectionString: url, logger: forwarded(log) });
 }
 
-export function createJobs({ url, log, concurrency = 8 }: { url: string; log: Log; concurrency?: number }): Jobs {
+export function createJobs({ url, log, concurrency = 12 }: { url: string; log: Log; concurrency?: number }): Jobs {
   const pool = new pg.Pool({ connectionString: url, max: concurrency + 2 });
   const report = (error: Error): void => {
     if (!pool.ending) log.warn({ err: error }, 'job queue: database connection lost');
@@ -32,6 +33,13 @@ export function createJobs({ url, log, concurrency = 8 }: { url: string; log: Lo
   pool.on('connect', (client) => client.on('error', report));
   let utils: WorkerUtils | undefined;
   let runner: Runner | undefined;
+  let stopped: Promise<void> | undefined;
+
+  const stop = async (): Promise<void> => {
+    await runner?.stop();
+    await utils?.release();
+    await pool.end();
+  };
 
   return {
     add: async (task, payload, options = {}) => {
@@ -52,11 +60,7 @@ export function createJobs({ url, log, concurrency = 8 }: { url: string; log: Lo
         logger: forwarded(log),
       });
     },
-    stop: async () => {
-      await runner?.stop();
-      await utils?.release();
-      await pool.end();
-    },
+    stop: () => (stopped ??= stop()),
   };
 }
 

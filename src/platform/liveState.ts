@@ -3,6 +3,7 @@ import type { PubSub } from '../integrations/pubsub/pubsub.js';
 
 /** At most ten states a second to one subscriber; in between only the newest counts. */
 const minIntervalMs = 100;
+const retryMs = 1_000;
 
 /**
  * The state now, and again whenever it has changed: read, pushed when it differs from the last one, never an old one after
@@ -44,7 +45,15 @@ export function liveState<State>({
         continue;
       }
       changed = false;
-      const state = await read();
+      let state: State;
+      try {
+        state = await read();
+      } catch {
+        // The database is away: the subscriber keeps its last state until a read succeeds again.
+        changed = true;
+        await Promise.race([new Promise((resolve) => setTimeout(resolve, retryMs)), stop]);
+        continue;
+      }
       const key = keyOf(state);
       if (stopped || key === last) continue;
       last = key;

@@ -99,7 +99,7 @@ class SubscriptionPayload extends MutationPayload {
   @Field(() => BillingSubscriptionType, { nullable: true })
   subscription?: SubscriptionRow | undefined;
 
-  @Field(() => InvoiceType, { nullable: true })
+  /** Shown by a resolver of its own, because it takes another scope. */
   invoice?: Invoice | undefined;
 }
 
@@ -284,6 +284,15 @@ export class SubscriptionResolver {
     @Ctx() context: Context,
   ): Promise<SubscriptionPayload> {
     return changed(context, cancelSubscription(context.deps, context.actor, cancelCommand(input)));
+  }
+}
+
+@Resolver(() => SubscriptionPayload)
+export class SubscriptionPayloadResolver {
+  @FieldResolver(() => InvoiceType, { nullable: true })
+  invoice(@Root() { invoice }: SubscriptionPayload, @Ctx() { actor }: Context): Invoice | undefined {
+    if (invoice) requireScope(actor, 'invoices:read');
+    return invoice;
   }
 }
 

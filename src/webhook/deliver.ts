@@ -1,17 +1,25 @@
 import { LockMode } from '@mikro-orm/postgresql';
 import { retryDelayMs } from '../domain/backoff.js';
-import { transact } from '../platform/db.js';
+import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { eventsByIds, type LoggedEvent } from '../platform/eventLog.js';
 import { stringifyExact } from '../platform/exactJson.js';
 import { newId, publicId } from '../platform/ids.js';
 import { rowsOf, sql } from '../platform/sql.js';
+import type { Lanes } from './lanes.js';
 import { deliverJob } from './planDeliveries.js';
-import type { createWebhookPoster, PostOutcome } from './postWebhook.js';
+import type { PostOutcome, WebhookPoster } from './postWebhook.js';
 import { signatureHeaders } from './signature.js';
 import { WebhookAttempt, WebhookDelivery, WebhookEndpoint } from './webhook.entity.js';
 
-type Needs = Pick<Deps, 'db' | 'clock' | 'jobs'> & { poster: ReturnType<typeof createWebhookPoster> };
+export interface Delivering {
+  readonly poster: WebhookPoster;
+  readonly lanes: Lanes;
+  /** Fires when the process stops: attempts under way are given up and given back. */
+  readonly stopping: AbortSignal;
+}
+
+type Needs = Pick<Deps, 'db' | 'clock' | 'jobs'> & Delivering;
 
 /** A claimed delivery is due again after this, should its process die; longer than one attempt can last. */
 const leaseMs = 30_000;
@@ -26,13 +34,26 @@ export async function deliver(
   deps: Needs,
   { accountId, deliveryId }: { accountId: string; deliveryId: string },
 ): Promise<void> {
+  if (deps.stopping.aborted) return; // it stays due
+  const due = await deps.db.orm.em.fork().findOne(WebhookDelivery, { accountId, id: deliveryId, status: 'PENDING' });
+  if (!due) return;
+  const place = deps.lanes.enter(due.endpointId, deps.clock.now().getTime());
+  if ('stepAsideMs' in place) return stepAside(deps, { accountId, deliveryId, forMs: place.stepAsideMs });
+  const startedAt = performance.now();
+  try {
+    await attempt(deps, { accountId, deliveryId });
+  } finally {
+    place.leave(performance.now() - startedAt);
+  }
+}
+
+async function attempt(
+  deps: Needs,
+  { accountId, deliveryId }: { accountId: string; deliveryId: string },
+): Promise<void> {
   const claimed = await transact(deps, accountId, async (tx) => {
-    const delivery = await tx.em.findOne(
-      WebhookDelivery,
-      { accountId, id: deliveryId },
-      { lockMode: LockMode.PESSIMISTIC_WRITE },
-    );
-    if (delivery?.status !== 'PENDING' || !delivery.nextAttemptAt || delivery.nextAttemptAt > tx.now) return undefined;
+    const delivery = await lockDue(tx, deliveryId);
+    if (!delivery) return undefined;
     const endpoint = await tx.em.findOneOrFail(WebhookEndpoint, { accountId, id: delivery.endpointId });
     if (!endpoint.enabled) {
       delivery.status = 'FAILED';
@@ -50,8 +71,47 @@ export async function deliver(
   const body = webhookBody(event);
   const id = publicId('event', event.id);
   const headers = signatureHeaders({ id, at: deps.clock.now(), body, secrets: [claimed.endpoint.secret] });
-  const outcome = await deps.poster.post({ url: claimed.endpoint.url, headers, body });
+  const outcome = await deps.poster.post({ url: claimed.endpoint.url, headers, body }, deps.stopping);
+  if (deps.stopping.aborted && !outcome.ok) return giveBack(deps, { accountId, deliveryId });
   await settleDelivery(deps, { accountId, deliveryId, attempt: claimed.attempt, outcome });
+}
+
+async function lockDue(tx: Tx, id: string): Promise<WebhookDelivery | undefined> {
+  const delivery = await tx.em.findOne(
+    WebhookDelivery,
+    { accountId: tx.accountId, id },
+    { lockMode: LockMode.PESSIMISTIC_WRITE },
+  );
+  const due = delivery?.status === 'PENDING' && delivery.nextAttemptAt && delivery.nextAttemptAt <= tx.now;
+  return due ? delivery : undefined;
+}
+
+/** Makes way at an endpoint that is busy and slow; no attempt is counted. */
+async function stepAside(
+  deps: Needs,
+  { accountId, deliveryId, forMs }: { accountId: string; deliveryId: string; forMs: number },
+): Promise<void> {
+  const runAt = await transact(deps, accountId, async (tx) => {
+    const delivery = await lockDue(tx, deliveryId);
+    if (!delivery) return undefined;
+    delivery.nextAttemptAt = new Date(tx.now.getTime() + forMs);
+    return delivery.nextAttemptAt;
+  });
+  if (runAt) await deps.jobs.add(deliverJob, { accountId, deliveryId }, { runAt, jobKey: deliveryId });
+}
+
+/** An attempt that our own stop cut off was none: it is due at once, for the next start. */
+async function giveBack(
+  deps: Needs,
+  { accountId, deliveryId }: { accountId: string; deliveryId: string },
+): Promise<void> {
+  await transact(deps, accountId, async (tx) => {
+    const where = { accountId, id: deliveryId };
+    const delivery = await tx.em.findOneOrFail(WebhookDelivery, where, { lockMode: LockMode.PESSIMISTIC_WRITE });
+    if (delivery.status !== 'PENDING') return;
+    delivery.attempts -= 1;
+    delivery.nextAttemptAt = tx.now;
+  });
 }
 
 /** The body that is signed: at most 20 kB; an invoice with very many lines leaves them out and says so. */

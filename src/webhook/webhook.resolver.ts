@@ -111,7 +111,8 @@ export class WebhookDeliveryResolver {
   }
 
   @FieldResolver(() => BillingEventType)
-  event(@Root() delivery: WebhookDelivery, @Ctx() { scope }: Context): Promise<LoggedEvent | undefined> {
+  event(@Root() delivery: WebhookDelivery, @Ctx() { scope, actor }: Context): Promise<LoggedEvent | undefined> {
+    requireScope(actor, 'events:read');
     return load(scope, loggedEventsByIds, delivery.accountId, delivery.eventId);
   }
 

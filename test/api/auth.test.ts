@@ -1,7 +1,8 @@
 import { createKey, revokeKey } from '../../src/account/apiKeys.js';
+import { addPaymentMethod } from '../../src/payment/addPaymentMethod.js';
 import { publicId } from '../../src/platform/ids.js';
 import { subscribed } from '../support/graphql.js';
-import { startWorld, until, type World } from '../support/world.js';
+import { type Loose, startWorld, until, type World } from '../support/world.js';
 
 let world: World;
 beforeAll(async () => {
@@ -146,10 +147,10 @@ describe('scopes', () => {
     const { id } = await world.account();
     for (const [scope, query] of operations) {
       const [resource, action] = scope.split(':') as [string, string];
-      const all = ['account', 'subscriptions', 'payment_methods', 'invoices', 'usage', 'wallet', 'events', 'webhooks'];
+      const all = ['subscriptions', 'payment_methods', 'invoices', 'usage', 'wallet', 'events', 'webhooks'];
       const others = [
         ...all.filter((other) => other !== resource).map((other) => `${other}:*`),
-        `${resource}:${action === 'read' ? 'write' : 'read'}`,
+        ...(action === 'write' ? [`${resource}:read`] : []), // who may write may read as well
       ];
       const without = await world.gql((await keyFor(id, { scopes: others })).token, query);
       expect({ query, codes: without.errors?.map((e) => e.extensions.code) }).toEqual({ query, codes: ['FORBIDDEN'] });
@@ -254,5 +255,41 @@ describe('an operator', () => {
       { id: b.publicId },
     );
     expect(data.recordUsage.results).toEqual([{ status: 'REJECTED', error: { code: 'NOT_FOUND' } }]);
+  });
+});
+
+describe('a nested field needs the scope of what it shows, whatever led there', () => {
+  const refused = (answer: { errors?: Loose[] }) => answer.errors?.map((error) => error.extensions.code);
+
+  test('an invoice and its card in the answer to subscribe', async () => {
+    const owner = await world.account();
+    await addPaymentMethod(world.deps, owner.actor, { type: 'card', token: 'tok_visa', makeDefault: true });
+    const { token } = await createKey(world.deps, { accountId: owner.id, scopes: ['subscriptions:write'] });
+    const answer = await world.gql(
+      token,
+      'mutation{subscribe(input:{idempotencyKey:"k",planCode:"plan_starter"}){subscription{status} invoice{total{amount}}}}',
+    );
+    expect(answer.data.subscribe).toEqual({ subscription: { status: 'ACTIVE' }, invoice: null });
+    expect(refused(answer)).toEqual(['FORBIDDEN']);
+    const { token: invoices } = await createKey(world.deps, { accountId: owner.id, scopes: ['invoices:read'] });
+    const cards = await world.gql(invoices, '{invoices{nodes{payments{status method{last4}}}}}');
+    expect(refused(cards)).toEqual(['FORBIDDEN']);
+    expect(cards.data.invoices.nodes[0].payments).toEqual([{ status: 'SUCCEEDED', method: null }]);
+  });
+
+  test('the event behind a webhook delivery', async () => {
+    const owner = await world.account();
+    await world.rest(owner.token, 'POST', '/webhooks', { url: 'http://127.0.0.1:9/', events: ['wallet.updated'] });
+    await world.rest(owner.token, 'PUT', '/wallet/auto-recharge', { enabled: false, threshold: 1, amount: 5 });
+    await world.settled();
+    const { token } = await createKey(world.deps, { accountId: owner.id, scopes: ['webhooks:read'] });
+    const answer = await world.gql(token, '{webhookEndpoints{deliveries{nodes{status event{data}}}}}');
+    expect(refused(answer)).toEqual(['FORBIDDEN']);
+  });
+
+  test('who may write may read the same, and nothing else', async () => {
+    const owner = await world.account({ scopes: ['wallet:write'] });
+    expect((await world.gql(owner.token, '{wallet{balance{amount}}}')).errors).toBeUndefined();
+    expect(refused(await world.gql(owner.token, '{usage{watermark}}'))).toEqual(['FORBIDDEN']);
   });
 });

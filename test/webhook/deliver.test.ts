@@ -3,7 +3,9 @@ import type { AddressInfo } from 'node:net';
 import { Webhook } from 'standardwebhooks';
 import type { LoggedEvent } from '../../src/platform/eventLog.js';
 import { sql } from '../../src/platform/sql.js';
-import { webhookBody } from '../../src/webhook/deliver.js';
+import { deliver, webhookBody } from '../../src/webhook/deliver.js';
+import { createLanes } from '../../src/webhook/lanes.js';
+import type { WebhookPoster } from '../../src/webhook/postWebhook.js';
 import { startWorld, type TestAccount, until, type World } from '../support/world.js';
 
 interface Received {
@@ -17,7 +19,7 @@ let receiver: http.Server;
 let receiverUrl: string;
 const received: Received[] = [];
 /** What the receiver answers, by path; default 204. */
-const answers = new Map<string, () => { status: number; headers?: Record<string, string>; body?: string }>();
+const answers = new Map<string, () => 'hang' | { status: number; headers?: Record<string, string>; body?: string }>();
 
 beforeAll(async () => {
   receiver = http.createServer((request, response) => {
@@ -28,7 +30,9 @@ beforeAll(async () => {
     request.on('end', () => {
       const path = request.url ?? '/';
       received.push({ path, headers: request.headers as Record<string, string>, body });
-      const { status, headers, body: text } = answers.get(path)?.() ?? { status: 204 };
+      const answer = answers.get(path)?.() ?? { status: 204 };
+      if (answer === 'hang') return;
+      const { status, headers, body: text } = answer;
       response.writeHead(status, headers).end(text);
     });
   });
@@ -184,6 +188,63 @@ test('a delivery claimed by a process that died is sent again after its lease', 
   await world.sweeps.runOnce();
   await until(async () => (await deliveries(account, id))[0]?.status === 'DELIVERED', 'the delivery');
   world.clock.advanceMs(-40_000);
+});
+
+test('an endpoint that hangs with many queued does not keep the others waiting', async () => {
+  const [slow, quick] = [await world.account(), await world.account()];
+  const hanging = await register(slow);
+  answers.set(hanging.path, () => 'hang');
+  const other = await register(quick);
+  for (let i = 0; i < 40; i++) await change(slow, false);
+  await until(() => at(hanging.path).length >= 4, 'the attempts that hang');
+  await change(quick, false);
+  const startedAt = Date.now();
+  await until(() => at(other.path).length === 1, 'the delivery of the other');
+  expect(Date.now() - startedAt).toBeLessThan(5_000); // generous; one attempt to the hanging endpoint lasts 15 s
+  expect(at(hanging.path).length).toBeLessThan(10);
+});
+
+test('an attempt cut off by our own stop is none: it is given back, due at once', async () => {
+  const account = await world.account();
+  const { path } = await register(account);
+  answers.set(path, () => ({ status: 500 }));
+  await change(account, false);
+  await until(() => at(path).length === 1, 'the first attempt');
+  const row = async () => {
+    const [found] = await world.rows(sql<{ id: string; attempts: number; next_attempt_at: string; status: string }>`
+      select id, attempts, next_attempt_at, status from webhook_delivery where account_id = ${account.id}`);
+    return found!;
+  };
+  const logged = () => world.rows(sql`select 1 from webhook_attempt where account_id = ${account.id}`);
+  await until(async () => (await logged()).length === 1, 'its log');
+  await world.rows(sql`update webhook_delivery set next_attempt_at = ${new Date(0)} where account_id = ${account.id}`);
+  const { id } = await row();
+
+  const stopping = new AbortController();
+  const aborted = {
+    ok: false,
+    status: null,
+    durationMs: 1,
+    responseExcerpt: '',
+    error: 'aborted',
+    retryAfterSeconds: null,
+    gone: false,
+  };
+  const poster: WebhookPoster = {
+    post: async () => {
+      stopping.abort();
+      return aborted;
+    },
+    close: async () => {},
+  };
+  await deliver(
+    { ...world.deps, poster, lanes: createLanes(), stopping: stopping.signal },
+    { accountId: account.id, deliveryId: id },
+  );
+  const after = await row();
+  expect(after).toMatchObject({ status: 'PENDING', attempts: 1 });
+  expect(new Date(after.next_attempt_at).getTime()).toBeLessThanOrEqual(world.clock.now().getTime());
+  expect(await logged()).toHaveLength(1);
 });
 
 test('nothing is sent for a change that was refused', async () => {
