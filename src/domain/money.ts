@@ -52,19 +52,3 @@ export function parseMoney(amount: string, currency: string, ...field: string[])
 
 /** Rounds an exact number of minor units HALF_UP (away from zero on a tie), once per invoice line. */
 export const roundMinor = (exact: Decimal): bigint => BigInt(exact.toFixed(0, Decimal.ROUND_HALF_UP));
-
-/**
- * Splits an amount by weights. Each part is rounded towards zero; the spare minor units go to the largest part, so that the
- * parts always add up to the whole.
- */
-export function splitMinor(total: bigint, weights: readonly Decimal[]): bigint[] {
-  const sum = weights.reduce((a, w) => a.plus(w), new Decimal(0));
-  if (weights.length === 0 || sum.lessThanOrEqualTo(0))
-    throw invalid('A split needs weights that add up to more than zero');
-  const whole = new Decimal(total.toString());
-  const parts = weights.map((w) => BigInt(whole.times(w).div(sum).toFixed(0, Decimal.ROUND_DOWN)));
-  const spare = total - parts.reduce((a, p) => a + p, 0n);
-  const largest = weights.reduce((best, w, i) => (w.greaterThan(weights[best]!) ? i : best), 0);
-  parts[largest] = parts[largest]! + spare;
-  return parts;
-}

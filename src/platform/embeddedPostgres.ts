@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
-import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
@@ -224,5 +223,3 @@ async function freePort(): Promise<number> {
     });
   });
 }
-
-export const tmpDataDir = (name: string): string => path.join(os.tmpdir(), `${name}-${process.pid}`);

@@ -10,12 +10,13 @@ import type { Deps } from '../platform/deps.js';
 import { claimKey } from '../platform/idempotency.js';
 import { newId } from '../platform/ids.js';
 import { closeWindows, lockOpenWindows, usageSoFar } from '../usage/windows.js';
-import { endWaitingChange, paidForPeriod } from './changePlan.js';
+import { paidForPeriod } from './changePlan.js';
 import { decideCancel } from './decide.js';
 import { checkQuote, fingerprintOf, inputHashOf, openQuote, quotedAmounts } from './quote.js';
 import { abandon, activateIfPaid, type SubscriptionAnswer, subscriptionAnswer } from './subscribe.js';
 import type { Subscription } from './subscription.entity.js';
 import { emitSubscription, lockSubscription } from './subscriptions.js';
+import { endWaitingChange } from './waitingChange.js';
 
 export interface CancelSubscriptionInput {
   idempotencyKey?: string | undefined;

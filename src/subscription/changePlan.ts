@@ -1,13 +1,10 @@
-import { LockMode } from '@mikro-orm/postgresql';
 import { Account } from '../account/account.entity.js';
 import type { Plan } from '../catalog/plan.entity.js';
-import { currentPlan, featuresOf, planById } from '../catalog/plans.js';
+import { currentPlan, planById } from '../catalog/plans.js';
 import { BillingError, invalid } from '../domain/errors.js';
 import type { Proration } from '../domain/proration.js';
-import { collectInvoice, voidInvoice } from '../invoice/collectInvoice.js';
-import { Invoice } from '../invoice/invoice.entity.js';
+import { collectInvoice } from '../invoice/collectInvoice.js';
 import { issueInvoice } from '../invoice/issueInvoice.js';
-import { Payment } from '../payment/payment.entity.js';
 import { defaultPaymentMethod } from '../payment/paymentMethods.js';
 import { type Actor, requireScope } from '../platform/actor.js';
 import { type Tx, transact } from '../platform/db.js';
@@ -15,13 +12,12 @@ import type { Deps } from '../platform/deps.js';
 import { claimKey } from '../platform/idempotency.js';
 import { newId } from '../platform/ids.js';
 import { rowsOf, sql } from '../platform/sql.js';
-import { changeWindowLimits } from '../usage/windows.js';
-import { grantCredit } from '../wallet/drawDown.js';
 import { decideChange } from './decide.js';
 import { checkQuote, fingerprintOf, inputHashOf, openQuote, quotedAmounts } from './quote.js';
 import { type SubscriptionAnswer, subscriptionAnswer } from './subscribe.js';
-import { Subscription } from './subscription.entity.js';
+import type { Subscription } from './subscription.entity.js';
 import { emitSubscription, lockSubscription } from './subscriptions.js';
+import { applyChange, finishChange, makeWayForChange, settleChange } from './waitingChange.js';
 
 export interface ChangePlanInput {
   idempotencyKey?: string | undefined;
@@ -196,124 +192,4 @@ export async function paidForPeriod(em: Tx['em'], subscription: Subscription): P
         and invoice.status = 'PAID' and line.period_end = ${subscription.periodEnd}`,
   );
   return BigInt(row!.paid);
-}
-
-/** A change whose payment waits for 3-D Secure gives way to a new one; one that is being charged does not. */
-async function makeWayForChange(tx: Tx, subscription: Subscription): Promise<void> {
-  if (subscription.changeInvoiceId == null) return;
-  const { accountId, em } = tx;
-  const invoice = await em.findOneOrFail(
-    Invoice,
-    { accountId, id: subscription.changeInvoiceId },
-    { lockMode: LockMode.PESSIMISTIC_WRITE },
-  );
-  const charging = await em.count(Payment, { accountId, subjectId: invoice.id, status: 'PENDING' });
-  if (charging > 0 || invoice.status === 'PAID') {
-    throw new BillingError(
-      'CONFLICT',
-      'Another change of this subscription is being paid: try again when it has ended',
-      {
-        field: ['subscriptionId'],
-        retryable: true,
-      },
-    );
-  }
-  await dropChange(tx, subscription, invoice);
-}
-
-/**
- * Before the period or the subscription ends: a change that waits for its payment is off, whatever is paid for it later
- * stays in the wallet. One that has been paid takes effect first.
- */
-export async function endWaitingChange(tx: Tx, subscription: Subscription): Promise<void> {
-  if (subscription.changeInvoiceId == null) return;
-  const invoice = await tx.em.findOneOrFail(
-    Invoice,
-    { accountId: tx.accountId, id: subscription.changeInvoiceId },
-    { lockMode: LockMode.PESSIMISTIC_WRITE },
-  );
-  if (invoice.status === 'PAID') await settleChange(tx, subscription, invoice);
-  else await dropChange(tx, subscription, invoice);
-  await tx.em.flush();
-}
-
-async function dropChange(tx: Tx, subscription: Subscription, invoice: Invoice): Promise<void> {
-  await voidInvoice(tx, invoice);
-  subscription.changeInvoiceId = null;
-  subscription.changePlanId = null;
-}
-
-/** Ends a change that waits for its payment, when this invoice is the one it waits for. Safe to repeat. */
-export async function finishChange(
-  deps: Pick<Deps, 'db' | 'clock'>,
-  { accountId, invoiceId }: { accountId: string; invoiceId: string },
-): Promise<void> {
-  await transact(deps, accountId, async (tx) => {
-    const subscription = await tx.em.findOne(
-      Subscription,
-      { accountId, changeInvoiceId: invoiceId },
-      { lockMode: LockMode.PESSIMISTIC_WRITE },
-    );
-    if (!subscription) return;
-    const invoice = await tx.em.findOneOrFail(
-      Invoice,
-      { accountId, id: invoiceId },
-      { lockMode: LockMode.PESSIMISTIC_WRITE },
-    );
-    await settleChange(tx, subscription, invoice);
-  });
-}
-
-async function settleChange(tx: Tx, subscription: Subscription, invoice: Invoice): Promise<void> {
-  const { accountId, em } = tx;
-  const open = await em.count(Payment, {
-    accountId,
-    subjectId: invoice.id,
-    status: { $in: ['PENDING', 'REQUIRES_ACTION'] },
-  });
-  if (invoice.status === 'OPEN' && open > 0) return;
-  const planId = subscription.changePlanId;
-  subscription.changeInvoiceId = null;
-  subscription.changePlanId = null;
-  if (invoice.status !== 'PAID') return voidInvoice(tx, invoice); // declined: the old plan stays
-  if (subscription.status === 'CANCELED' || planId == null) {
-    // Paid for a change that can't take effect any more: the customer's, in the wallet.
-    const amountMinor = invoice.amountPaidMinor + invoice.walletAppliedMinor;
-    if (amountMinor > 0n) await grantCredit(tx, { amountMinor, referenceId: invoice.id });
-    return;
-  }
-  await applyChange(tx, subscription, {
-    plan: await planById(em, planId),
-    period: { start: invoice.periodStart!, end: invoice.periodEnd! },
-  });
-}
-
-/** The new plan from now on: the open windows keep their counts and take its limits. */
-async function applyChange(
-  tx: Tx,
-  subscription: Subscription,
-  { plan, period }: { plan: Plan; period: { start: Date; end: Date } | undefined },
-): Promise<void> {
-  const { em, accountId } = tx;
-  const { timeZone, currency } = await em.findOneOrFail(Account, { id: accountId });
-  const before = await planById(em, subscription.planId);
-  subscription.planId = plan.id;
-  subscription.pendingPlanId = null;
-  subscription.version += 1;
-  if (period && (plan.interval !== before.interval || plan.intervalCount !== before.intervalCount)) {
-    // Another interval: a new period that starts with the change.
-    subscription.anchor = period.start;
-    subscription.periodStart = period.start;
-    subscription.periodEnd = period.end;
-    subscription.dueAt = period.end;
-    if (subscription.cancelAt) subscription.cancelAt = period.end;
-  }
-  await changeWindowLimits(tx, {
-    subscriptionId: subscription.id,
-    period: { start: subscription.periodStart, end: subscription.periodEnd },
-    features: await featuresOf(em, plan.id),
-    currency,
-    timeZone,
-  });
-  await emitSubscription(tx, 'subscription.updated', subscription);
 }

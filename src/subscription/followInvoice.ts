@@ -5,10 +5,10 @@ import { transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { newId } from '../platform/ids.js';
 import { endSubscription } from './cancelSubscription.js';
-import { endWaitingChange, finishChange } from './changePlan.js';
 import { activatePaid } from './subscribe.js';
 import { Subscription } from './subscription.entity.js';
 import { emitSubscription } from './subscriptions.js';
+import { endWaitingChange, finishChange } from './waitingChange.js';
 
 /**
  * Reaction to `invoice.paid`, `invoice.failed` and `invoice.uncollectible`: activation, a change that waited for its

@@ -11,11 +11,11 @@ import { rowsOf, sql } from '../platform/sql.js';
 import { finishEach } from '../platform/sweeps.js';
 import { closeWindows, openWindows } from '../usage/windows.js';
 import { endSubscription } from './cancelSubscription.js';
-import { endWaitingChange } from './changePlan.js';
 import { feeLine, nextPeriod } from './decide.js';
 import { abandon, activateIfPaid } from './subscribe.js';
 import { Subscription } from './subscription.entity.js';
 import { emitSubscription } from './subscriptions.js';
+import { endWaitingChange } from './waitingChange.js';
 
 type Needs = Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>;
 

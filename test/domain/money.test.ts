@@ -1,14 +1,6 @@
 import fc from 'fast-check';
 import { Decimal } from '../../src/domain/decimal.js';
-import {
-  currencyExponent,
-  isCurrency,
-  majorUnits,
-  money,
-  parseMoney,
-  roundMinor,
-  splitMinor,
-} from '../../src/domain/money.js';
+import { currencyExponent, isCurrency, majorUnits, money, parseMoney, roundMinor } from '../../src/domain/money.js';
 
 test.each([
   ['USD', 2],
@@ -101,52 +93,4 @@ test.each([
   ['-2.5', -3n],
 ])('%s rounds to %p', (exact, rounded) => {
   expect(roundMinor(new Decimal(exact))).toBe(rounded);
-});
-
-describe('splitting', () => {
-  test.each([
-    [100n, ['1', '1', '1'], [34n, 33n, 33n]],
-    [100n, ['1', '2', '1'], [25n, 50n, 25n]],
-    [101n, ['1', '2', '1'], [25n, 51n, 25n]],
-    [-100n, ['1', '1', '1'], [-34n, -33n, -33n]],
-    [5n, ['0', '1'], [0n, 5n]],
-    [0n, ['1', '3'], [0n, 0n]],
-    [7n, ['0.1', '0.2'], [2n, 5n]],
-  ])('%p by %j is %p', (total, weights, parts) => {
-    expect(
-      splitMinor(
-        total,
-        weights.map((w) => new Decimal(w)),
-      ),
-    ).toEqual(parts);
-  });
-
-  test('keeps the sum, and each part within a few units of its exact share', () => {
-    const weights = fc
-      .array(fc.nat(1_000_000), { minLength: 1, maxLength: 12 })
-      .filter((list) => list.some((w) => w > 0));
-    fc.assert(
-      fc.property(fc.bigInt(-(10n ** 15n), 10n ** 15n), weights, (total, list) => {
-        const parts = splitMinor(
-          total,
-          list.map((w) => new Decimal(w)),
-        );
-        expect(parts.reduce((a, b) => a + b, 0n)).toBe(total);
-        const sum = list.reduce((a, b) => a + b, 0);
-        parts.forEach((part, i) => {
-          const share = new Decimal(total.toString()).times(list[i]!).div(sum);
-          expect(share.minus(part.toString()).abs().lessThan(list.length)).toBe(true);
-        });
-      }),
-    );
-  });
-
-  test.each([[[]], [['0', '0']], [['-1', '1']]])('weights %j are refused', (weights) => {
-    expect(() =>
-      splitMinor(
-        100n,
-        weights.map((w) => new Decimal(w)),
-      ),
-    ).toThrow(expect.objectContaining({ code: 'INVALID' }));
-  });
 });

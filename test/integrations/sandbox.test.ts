@@ -5,7 +5,8 @@ import { money } from '../../src/domain/money.js';
 import type { ChargeInput } from '../../src/integrations/payments/provider.js';
 import { ProviderMisuse, ProviderUnavailable } from '../../src/integrations/payments/provider.js';
 import { createSandboxProvider, type SandboxProvider, sandboxTables } from '../../src/integrations/payments/sandbox.js';
-import { startEmbeddedPostgres, tmpDataDir } from '../../src/platform/embeddedPostgres.js';
+import { startEmbeddedPostgres } from '../../src/platform/embeddedPostgres.js';
+import { tmpDataDir } from '../support/cluster.js';
 
 /** An empty database: on the server of TEST_PG_URL, else on one started for this file. */
 async function createDatabase(): Promise<{ url: string; drop(): Promise<void> }> {

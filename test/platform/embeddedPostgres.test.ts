@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import pg from 'pg';
-import { type EmbeddedPostgres, startEmbeddedPostgres, tmpDataDir } from '../../src/platform/embeddedPostgres.js';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/platform/embeddedPostgres.js';
+import { tmpDataDir } from '../support/cluster.js';
 import { removeCluster } from '../support/globalSetup.js';
 import { until } from '../support/world.js';
 

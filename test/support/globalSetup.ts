@@ -1,7 +1,8 @@
 import fs from 'node:fs';
 import { migrate } from '../../src/app.js';
-import { startEmbeddedPostgres, tmpDataDir } from '../../src/platform/embeddedPostgres.js';
+import { startEmbeddedPostgres } from '../../src/platform/embeddedPostgres.js';
 import { createLogger } from '../../src/platform/log.js';
+import { tmpDataDir } from './cluster.js';
 
 /** One throw-away PostgreSQL for the run with a migrated template database, which every test file copies. */
 export default async function setup(): Promise<void> {
