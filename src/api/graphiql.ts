@@ -4,11 +4,29 @@ const defaultQuery = `# The token stands in Headers below; subscriptions use it 
 {
   viewer {
     name
-    subscription { status plan { name price { amount currency } } currentPeriod { start end } }
-    wallet { balance { amount currency } autoRecharge { enabled } }
+    subscription {
+      status
+      plan { name price { amount currency } }
+      currentPeriod { start end }
+    }
+    wallet {
+      balance { amount currency }
+      autoRecharge { enabled }
+    }
   }
-  usage { items { metric { name unit } used limit percent } charges { amount currency } }
-  invoices(first: 3) { nodes { number status total { amount currency } pdfUrl } }
+  usage {
+    items {
+      metric { name unit }
+      used limit percent
+    }
+  }
+  invoices(first: 3) {
+    nodes {
+      number status
+      total { amount currency }
+      pdfUrl
+    }
+  }
 }
 `;
 
