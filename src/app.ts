@@ -9,6 +9,7 @@ import { ormConfig } from './ormConfig.js';
 import { type Clock, systemClock } from './platform/clock.js';
 import type { Db } from './platform/db.js';
 import type { Deps } from './platform/deps.js';
+import { DroppingClient } from './platform/droppingClient.js';
 import { createEventFeed } from './platform/eventFeed.js';
 import { createJobs, migrateJobs } from './platform/jobs.js';
 import type { Logger } from './platform/log.js';
@@ -62,7 +63,7 @@ export async function openCore({ config, databaseUrl, log, clock = systemClock }
       clientUrl: databaseUrl,
       ensureDatabase: false, // a mistyped name is an error, not a new database
       pool: { min: 0, max: config.databasePoolSize },
-      driverOptions: timeouts,
+      driverOptions: { ...timeouts, Client: DroppingClient },
       logger: (message) => log.debug({ from: 'mikro-orm' }, message),
     }),
   );

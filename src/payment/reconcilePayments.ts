@@ -1,4 +1,4 @@
-import type { ChargeOutcome } from '../integrations/payments/provider.js';
+import { type ChargeOutcome, ProviderUnavailable } from '../integrations/payments/provider.js';
 import { transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { rowsOf, sql } from '../platform/sql.js';
@@ -45,24 +45,29 @@ export async function reconcilePayments(
     sql<{ account_id: string; id: string }>`
       select account_id, id from payment where reconcile_at <= ${now} order by reconcile_at limit 100`,
   );
-  return finishEach(deps.log, due, async ({ account_id: accountId, id: paymentId }) => {
-    const payment = await deps.db.orm.em.fork().findOneOrFail(Payment, { accountId, id: paymentId });
-    const outcome = await callProvider(deps.payments.findCharge({ key: payment.providerKey, paymentId }));
-    if (outcome?.status !== 'requires_action' || payment.status !== 'REQUIRES_ACTION') {
-      return settle[payment.purpose]({ accountId, paymentId, outcome: outcome ?? neverArrived });
-    }
-    const ageMs = now.getTime() - payment.createdAt.getTime();
-    if (ageMs >= challengeExpiresAfterMs) {
-      return settle[payment.purpose]({ accountId, paymentId, outcome: abandoned });
-    }
-    // Its holder may take minutes or never come: an old one is asked for less often.
-    const waitMs = Math.min(maxWaitMs, Math.max(reconcileAfterMs, ageMs / 2));
-    await transact(deps, accountId, (tx) =>
-      tx.em.nativeUpdate(
-        Payment,
-        { accountId, id: paymentId, status: 'REQUIRES_ACTION' },
-        { reconcileAt: new Date(now.getTime() + waitMs) },
-      ),
-    );
-  });
+  return finishEach(
+    deps.log,
+    due,
+    async ({ account_id: accountId, id: paymentId }) => {
+      const payment = await deps.db.orm.em.fork().findOneOrFail(Payment, { accountId, id: paymentId });
+      const outcome = await callProvider(deps.payments.findCharge({ key: payment.providerKey, paymentId }));
+      if (outcome?.status !== 'requires_action' || payment.status !== 'REQUIRES_ACTION') {
+        return settle[payment.purpose]({ accountId, paymentId, outcome: outcome ?? neverArrived });
+      }
+      const ageMs = now.getTime() - payment.createdAt.getTime();
+      if (ageMs >= challengeExpiresAfterMs) {
+        return settle[payment.purpose]({ accountId, paymentId, outcome: abandoned });
+      }
+      // Its holder may take minutes or never come: an old one is asked for less often.
+      const waitMs = Math.min(maxWaitMs, Math.max(reconcileAfterMs, ageMs / 2));
+      await transact(deps, accountId, (tx) =>
+        tx.em.nativeUpdate(
+          Payment,
+          { accountId, id: paymentId, status: 'REQUIRES_ACTION' },
+          { reconcileAt: new Date(now.getTime() + waitMs) },
+        ),
+      );
+    },
+    { stopAt: (error) => error instanceof ProviderUnavailable },
+  );
 }

@@ -1,5 +1,7 @@
 import { Repeater } from '@repeaterjs/repeater';
+import { BillingError } from '../domain/errors.js';
 import type { PubSub } from '../integrations/pubsub/pubsub.js';
+import type { Logger } from './log.js';
 
 /** At most ten states a second to one subscriber; in between only the newest counts. */
 const minIntervalMs = 100;
@@ -14,12 +16,14 @@ export function liveState<State>({
   topics,
   read,
   keyOf,
+  log,
 }: {
   pubsub: PubSub;
   topics: readonly string[];
   read: () => Promise<State>;
   /** Equal keys: nothing to tell. */
   keyOf: (state: State) => string;
+  log: Logger;
 }): AsyncIterableIterator<State> {
   return new Repeater<State>(async (push, stop) => {
     let stopped = false;
@@ -48,8 +52,10 @@ export function liveState<State>({
       let state: State;
       try {
         state = await read();
-      } catch {
-        // The database is away: the subscriber keeps its last state until a read succeeds again.
+      } catch (error) {
+        if (error instanceof BillingError) throw error;
+        // Most likely the database is away: the subscriber keeps its last state until a read succeeds again.
+        log.warn({ err: error }, 'a live state could not be read; trying again');
         changed = true;
         await Promise.race([new Promise((resolve) => setTimeout(resolve, retryMs)), stop]);
         continue;

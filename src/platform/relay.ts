@@ -78,7 +78,7 @@ export function createRelay({ db, pubsub, sinks }: { db: Db; pubsub: PubSub; sin
         db.orm.em.fork(),
         sql`delete from outbox where account_id = ${accountId} and id = any(${moved}::uuid[])`,
       );
-      if (claimed.length < batchSize) return;
+      if (!started || claimed.length < batchSize) return;
     }
   };
 

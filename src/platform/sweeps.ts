@@ -8,6 +8,7 @@ export async function finishEach<Row>(
   log: Logger,
   rows: readonly Row[],
   finish: (row: Row) => Promise<void>,
+  { stopAt = () => false }: { stopAt?: (error: unknown) => boolean } = {},
 ): Promise<number> {
   let finished = 0;
   for (const row of rows) {
@@ -16,6 +17,7 @@ export async function finishEach<Row>(
       finished++;
     } catch (error) {
       log.error({ err: error, row }, 'a due row could not be finished; it is tried again soon');
+      if (stopAt(error)) break; // the next would fail as well, and other sweeps wait
     }
   }
   return finished;

@@ -121,7 +121,8 @@ export async function quoteCancel(
       })
     : [];
   const lines = now ? [...credit, ...(await usageSoFar(em, { subscriptionId: subscription.id, accountId, at }))] : [];
-  const amounts = await quotedAmounts(em, { accountId, currency, lines });
+  const replaces = now ? subscription.changeInvoiceId : null;
+  const amounts = await quotedAmounts(em, { accountId, currency, lines, replaces });
   const effective = now ? 'now' : 'period_end';
   return {
     credit,

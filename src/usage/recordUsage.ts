@@ -283,8 +283,10 @@ async function announce(tx: Tx, windows: readonly UsageWindow[], changes: readon
   if (costs) {
     await rowsOf(
       tx.em,
+      // A due time that has passed is one that a recharge is just looking at: wait for it, and ask for another look.
       sql`update wallet set recharge_due_at = ${tx.now}
-          where account_id = ${tx.accountId} and auto_recharge_enabled and recharge_due_at is null`,
+          where account_id = ${tx.accountId} and auto_recharge_enabled
+            and (recharge_due_at is null or recharge_due_at <= ${tx.now})`,
     );
   }
 }

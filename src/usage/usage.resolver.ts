@@ -191,6 +191,7 @@ export class UsageResolver {
       requireScope(actor, 'usage:read');
       return liveState({
         pubsub: deps.pubsub,
+        log: deps.log,
         topics: [usageTopic(actor.accountId)],
         read: () => usageSummary(deps.db.orm.em.fork(), { accountId: actor.accountId, now: deps.clock.now() }),
         keyOf: (summary) =>

@@ -209,6 +209,7 @@ export class WalletResolver {
       requireScope(actor, 'wallet:read');
       return liveState({
         pubsub: deps.pubsub,
+        log: deps.log,
         topics: [eventsTopic(actor.accountId), usageTopic(actor.accountId)],
         read: () => walletView(deps, deps.db.orm.em.fork(), actor.accountId),
         keyOf: ({ wallet, balanceMinor, availableMinor }) =>

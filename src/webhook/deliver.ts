@@ -39,18 +39,19 @@ export async function deliver(
   if (!due) return;
   const place = deps.lanes.enter(due.endpointId, deps.clock.now().getTime());
   if ('stepAsideMs' in place) return stepAside(deps, { accountId, deliveryId, forMs: place.stepAsideMs });
-  const startedAt = performance.now();
+  let postedMs: number | undefined;
   try {
-    await attempt(deps, { accountId, deliveryId });
+    postedMs = await attempt(deps, { accountId, deliveryId });
   } finally {
-    place.leave(performance.now() - startedAt);
+    place.leave(postedMs);
   }
 }
 
+/** Returns how long the endpoint took (milliseconds); undefined when nothing was posted. */
 async function attempt(
   deps: Needs,
   { accountId, deliveryId }: { accountId: string; deliveryId: string },
-): Promise<void> {
+): Promise<number | undefined> {
   const claimed = await transact(deps, accountId, async (tx) => {
     const delivery = await lockDue(tx, deliveryId);
     if (!delivery) return undefined;
@@ -64,7 +65,7 @@ async function attempt(
     delivery.attempts += 1;
     return { endpoint, eventId: delivery.eventId, attempt: delivery.attempts };
   });
-  if (!claimed) return;
+  if (!claimed) return undefined;
 
   const [event] = await eventsByIds(deps.db.orm.em.fork(), { accountId, ids: [claimed.eventId] });
   if (!event) throw new Error(`delivery ${deliveryId} is of an event that is not in the log`);
@@ -72,8 +73,9 @@ async function attempt(
   const id = publicId('event', event.id);
   const headers = signatureHeaders({ id, at: deps.clock.now(), body, secrets: [claimed.endpoint.secret] });
   const outcome = await deps.poster.post({ url: claimed.endpoint.url, headers, body }, deps.stopping);
-  if (deps.stopping.aborted && !outcome.ok) return giveBack(deps, { accountId, deliveryId });
-  await settleDelivery(deps, { accountId, deliveryId, attempt: claimed.attempt, outcome });
+  if (deps.stopping.aborted && !outcome.ok) await giveBack(deps, { accountId, deliveryId });
+  else await settleDelivery(deps, { accountId, deliveryId, attempt: claimed.attempt, outcome });
+  return outcome.durationMs;
 }
 
 async function lockDue(tx: Tx, id: string): Promise<WebhookDelivery | undefined> {

@@ -14,9 +14,13 @@ interface Lane {
 
 export interface Lanes {
   /**
-   * A place for one attempt, or how long to step aside (milliseconds). Whoever got a place calls `leave` with the duration.
+   * A place for one attempt, or how long to step aside (milliseconds). Whoever got a place calls `leave` with how long
+   * the endpoint took, or undefined when it was not asked.
    */
-  enter(endpointId: string, nowMs: number): { leave: (durationMs: number) => void } | { stepAsideMs: number };
+  enter(
+    endpointId: string,
+    nowMs: number,
+  ): { leave: (durationMs: number | undefined) => void } | { stepAsideMs: number };
 }
 
 /**
@@ -38,9 +42,9 @@ export function createLanes(): Lanes {
       return {
         leave: (durationMs) => {
           lane.running -= 1;
-          lane.lastMs = durationMs;
+          lane.lastMs = durationMs ?? lane.lastMs;
           // An idle lane is forgotten, unless it is slow: that is worth knowing the next time.
-          if (lane.running === 0 && durationMs < slowMs) lanes.delete(endpointId);
+          if (lane.running === 0 && (lane.lastMs ?? 0) < slowMs) lanes.delete(endpointId);
         },
       };
     },
