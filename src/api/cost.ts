@@ -18,7 +18,8 @@ import {
   type SelectionSetNode,
   type ValueNode,
 } from 'graphql';
-import { type DocumentLimits, documentLimits, findFragments, pageSize } from './limits.js';
+import { pageSize } from '../platform/connection.js';
+import { type DocumentLimits, documentLimits, findFragments } from './limits.js';
 
 const mutationCost = 10;
 /** Assumed length of a list whose length the document doesn't say. */

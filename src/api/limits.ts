@@ -39,9 +39,6 @@ export const documentLimits: DocumentLimits = {
   maxCost: 1000,
 };
 
-/** What `first` and `last` may be. */
-export const pageSize = { min: 1, max: 100 };
-
 /**
  * `__schema` and `__type` have caps of their own: the query that tools send (graphql-js' `getIntrospectionQuery` with
  * everything switched on) is 15 levels deep and has 232 fields, and it reads memory, not the database.

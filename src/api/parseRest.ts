@@ -1,11 +1,9 @@
 import { z } from 'zod';
-import { Decimal } from '../domain/decimal.js';
-import type { RawNumber } from '../platform/exactJson.js';
+import { isRawNumber, plainDigits, type RawNumber } from '../platform/exactJson.js';
 import { type IdKind, idPrefixes, uuidOf } from '../platform/ids.js';
-import { DateTime } from '../platform/scalars.js';
 import type { UsageEventInput } from '../usage/recordUsage.js';
+import { timestampOf } from '../usage/usageEvent.js';
 import { InvalidRequest, type Mistake } from './problem.js';
-import { isRawNumber } from './readJson.js';
 
 /** How the body of a route is read. Members that aren't listed are ignored: older callers may send more. */
 export interface Body<Input> {
@@ -71,10 +69,7 @@ const decimal = z
     [z.string(), z.custom<RawNumber>(isRawNumber)],
     expected('a number, or a decimal in a string, such as "49.00"'),
   )
-  .transform((value) => {
-    if (typeof value === 'string') return value;
-    return /e[+-]?\d\d?$/i.test(value.rawJSON) ? new Decimal(value.rawJSON).toFixed() : value.rawJSON;
-  });
+  .transform((value) => (typeof value === 'string' ? value : plainDigits(value)));
 
 export const subscribeBody = body({ plan_id: text, payment_method_id: orNothing(text) });
 export const changePlanBody = body({
@@ -113,19 +108,10 @@ const usageEvent = z
       ...rest,
       transactionId: transaction_id,
       accountId: account_id,
-      timestamp: timestamp === undefined ? undefined : readInstant(timestamp),
+      timestamp: timestamp === undefined ? undefined : timestampOf(timestamp),
     }),
   );
 const usageEvents = z.array(usageEvent, expected('a list of usage events'));
-
-/** An invalid Date for what isn't RFC 3339: then that event alone is rejected, and not its neighbours. */
-function readInstant(instant: string): Date {
-  try {
-    return DateTime.parseValue(instant);
-  } catch {
-    return new Date(Number.NaN);
-  }
-}
 
 /** `{"events": […]}`, a list of events (which ndjson is), or a single one. */
 export const usageEventsBody: Body<UsageEventInput[]> = {

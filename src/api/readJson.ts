@@ -1,4 +1,4 @@
-import { parseExact, type RawNumber } from '../platform/exactJson.js';
+import { isRawNumber, parseExact } from '../platform/exactJson.js';
 import { HttpRefusal } from './problem.js';
 
 /** Levels of objects and arrays in a body; PostgreSQL's jsonb and `JSON.stringify` both recurse over what we store. */
@@ -56,7 +56,3 @@ function checkStorable(value: unknown, where: string, depth: number): void {
     }
   }
 }
-
-/** Raw numbers have no prototype, which nothing else in parsed JSON lacks. */
-export const isRawNumber = (value: unknown): value is RawNumber =>
-  typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === null;

@@ -69,7 +69,8 @@ interface Counter {
   latestMs: number;
 }
 
-const lateMs = 24 * 3_600_000;
+/** How long after its end a window may still be named by an event. */
+export const lateMs = 24 * 3_600_000;
 const aheadMs = 5 * 60_000;
 const namedMetrics = 20;
 /** Of any metric in one period: the columns hold 20 digits before the point, and their sums and products must fit too. */

@@ -49,6 +49,12 @@ export function connectionType(name: string, node: () => unknown): new () => Con
   return ConnectionOf;
 }
 
+/** What `first` and `last` may be. */
+export const pageSize = { min: 1, max: 100 };
+
+export const isPageSize = (size: number): boolean =>
+  Number.isInteger(size) && size >= pageSize.min && size <= pageSize.max;
+
 export interface PageArgs {
   /** 1–100; null counts as the usual 20. */
   first: number | null | undefined;
@@ -70,8 +76,7 @@ export async function page<Item>(
   keyset: Keyset<Item> & { fetch: (limit: number, after: string | undefined) => Promise<Item[]> },
 ): Promise<Connection<Item>> {
   const first = asked ?? 20;
-  if (!Number.isInteger(first) || first < 1 || first > 100)
-    throw invalid(`first is ${first}, expected 1 to 100`, 'first');
+  if (!isPageSize(first)) throw invalid(`first is ${first}, expected 1 to 100`, 'first');
   if (after != null && !keyset.isCursor(after)) {
     throw invalid(`'${after.slice(0, 60)}' is not a cursor of this connection`, 'after');
   }

@@ -1,3 +1,5 @@
+import { Decimal } from '../domain/decimal.js';
+
 /** A number kept as it is written; `JSON.stringify` prints `rawJSON` as it stands. */
 export interface RawNumber {
   readonly rawJSON: string;
@@ -20,3 +22,11 @@ export const parseExact = (text: string): unknown =>
 
 /** Prints what `parseExact` read, and RawNumbers put in by hand, with the same digits. */
 export const stringifyExact = (value: unknown): string => JSON.stringify(value);
+
+/** Raw numbers have no prototype, which nothing else in parsed JSON lacks. */
+export const isRawNumber = (value: unknown): value is RawNumber =>
+  typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === null;
+
+/** A number's own digits, with a short exponent (JSON.stringify(1e-7) has one) written out; a longer one is left to fail. */
+export const plainDigits = ({ rawJSON }: RawNumber): string =>
+  /e[+-]?\d\d?$/i.test(rawJSON) ? new Decimal(rawJSON).toFixed() : rawJSON;

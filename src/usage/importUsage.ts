@@ -1,15 +1,14 @@
 import { isUtf8 } from 'node:buffer';
-import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import fs from 'node:fs/promises';
 import { operatorAccountId } from '../account/apiKeys.js';
-import { Decimal } from '../domain/decimal.js';
 import type { Actor } from '../platform/actor.js';
 import type { Deps } from '../platform/deps.js';
-import { parseExact, type RawNumber } from '../platform/exactJson.js';
-import { DateTime } from '../platform/scalars.js';
-import { serverSecret } from '../platform/serverSecret.js';
+import { isRawNumber, parseExact, plainDigits } from '../platform/exactJson.js';
+import { type ImportProgress, nothingYet, openCheckpoint } from './importCheckpoint.js';
 import { maxEventsPerRequest, type RecordUsageAnswer, recordUsage, type UsageEventInput } from './recordUsage.js';
+import { timestampOf } from './usageEvent.js';
+
+export type { ImportProgress };
 
 export interface ImportUsageInput {
   /** Path of an NDJSON file, or its bytes. Only a file is taken up again where an interrupted import left it. */
@@ -22,18 +21,6 @@ export interface ImportUsageInput {
   onProblem?: (problem: ImportProblem) => void;
   /** Ends the import behind the batches under way. */
   signal?: AbortSignal;
-}
-
-/** What is committed so far, over all runs of one import. */
-export interface ImportProgress {
-  /** Bytes of the file that are done with. */
-  readonly offset: number;
-  /** Number of the last line that is done with; 0 before the first. */
-  readonly line: number;
-  readonly accepted: number;
-  readonly duplicate: number;
-  readonly rejected: number;
-  readonly badLines: number;
 }
 
 export interface ImportProblem {
@@ -57,7 +44,6 @@ type Needs = Pick<Deps, 'db' | 'clock'>;
 /** So many batches may be under way. Those of one account are recorded in their order, gathered into larger ones. */
 const maxInFlight = 6;
 const maxLineBytes = 1_000_000;
-const nothingYet: ImportProgress = { offset: 0, line: 0, accepted: 0, duplicate: 0, rejected: 0, badLines: 0 };
 
 /**
  * Records the usage events of an NDJSON file: on each line `transactionId`, `metric`, and where needed `value`, `timestamp`,
@@ -222,7 +208,7 @@ function parseLine(bytes: Buffer | undefined, needsAccount: boolean): UsageEvent
     metric,
     accountId,
     value: decimalOf(fields.value),
-    timestamp: timestamp === undefined ? undefined : instantOf(timestamp),
+    timestamp: timestamp === undefined ? undefined : timestampOf(timestamp),
     properties,
   };
 }
@@ -248,65 +234,13 @@ function textOf(fields: Record<string, unknown>, ...names: string[]): string | u
   return value;
 }
 
-const isRawNumber = (value: unknown): value is RawNumber =>
-  typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === null;
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value) && !isRawNumber(value);
 
-/** A number's own digits, with a short exponent (JSON.stringify(1e-7) has one) written out; recordUsage judges the rest. */
+/** Undefined: none given. What isn't a decimal is judged by recordUsage. */
 function decimalOf(value: unknown): string | undefined {
   if (value == null || typeof value === 'string') return value ?? undefined;
   if (!isRawNumber(value))
     throw new Error(`value is ${JSON.stringify(value).slice(0, 40)}, expected a number, or a decimal in a string`);
-  return /e[+-]?\d\d?$/i.test(value.rawJSON) ? new Decimal(value.rawJSON).toFixed() : value.rawJSON;
-}
-
-/** An invalid Date for what isn't RFC 3339: recordUsage rejects it in the words of the other doors. */
-function instantOf(text: string): Date {
-  try {
-    return DateTime.parseValue(text);
-  } catch {
-    return new Date(Number.NaN);
-  }
-}
-
-interface Checkpoint {
-  readonly start: ImportProgress;
-  save(progress: ImportProgress): Promise<void>;
-  remove(): Promise<void>;
-}
-
-/**
- * How far a file is committed. It holds for this very file (size and time of change), account and database: the start of
- * another file, or of the same one for another database, must not be skipped.
- */
-async function openCheckpoint({ db }: Needs, { accountId }: Actor, file: string): Promise<Checkpoint> {
-  const path = `${file}.progress`;
-  const { size, mtimeMs } = await fs.stat(file);
-  const database = await serverSecret(db.orm.em.fork(), 'usage_import');
-  const of = createHash('sha256')
-    .update(database)
-    .update(JSON.stringify([size, mtimeMs, accountId]))
-    .digest('hex');
-  return {
-    start: await readCheckpoint(path, of),
-    save: async (progress) => {
-      try {
-        await fs.writeFile(`${path}.new`, JSON.stringify({ of, ...progress }));
-        await fs.rename(`${path}.new`, path);
-      } catch {
-        // A folder that can't be written to costs the resumption, not the import.
-      }
-    },
-    remove: () => fs.rm(path, { force: true }),
-  };
-}
-
-async function readCheckpoint(path: string, of: string): Promise<ImportProgress> {
-  try {
-    const { of: found, ...progress } = JSON.parse(await fs.readFile(path, 'utf8')) as ImportProgress & { of: string };
-    return found === of ? progress : nothingYet;
-  } catch {
-    return nothingYet; // none, or cut short by a crash: from the beginning
-  }
+  return plainDigits(value);
 }

@@ -1,6 +1,7 @@
 import type { Decimal } from '../domain/decimal.js';
 import { parseDecimal } from '../domain/decimal.js';
 import { invalid } from '../domain/errors.js';
+import { DateTime } from '../platform/scalars.js';
 
 export interface UsageEventInput {
   transactionId: string;
@@ -47,6 +48,15 @@ export function parseUsageEvent(input: UsageEventInput, now: Date): ParsedUsageE
   if (timestamp && Number.isNaN(timestamp.getTime()))
     throw invalid('timestamp is not an RFC 3339 instant', 'timestamp');
   return { transactionId, metric, value, timestamp: timestamp ?? now, properties: parseProperties(input.properties) };
+}
+
+/** An invalid Date for what isn't RFC 3339: then that event alone is rejected, and not its neighbours. */
+export function timestampOf(text: string): Date {
+  try {
+    return DateTime.parseValue(text);
+  } catch {
+    return new Date(Number.NaN);
+  }
 }
 
 /** PostgreSQL's text holds neither a zero byte nor half of a surrogate pair. */

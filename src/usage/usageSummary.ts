@@ -5,6 +5,7 @@ import { Decimal } from '../domain/decimal.js';
 import { invalid } from '../domain/errors.js';
 import { type Period, periodAt } from '../domain/period.js';
 import { usedPercent } from '../domain/thresholds.js';
+import { isPageSize } from '../platform/connection.js';
 import { instantOf, rowsOf, sql } from '../platform/sql.js';
 import { rateWindow } from './windows.js';
 
@@ -108,7 +109,7 @@ export async function usageHistory(
   em: EntityManager,
   { accountId, last }: { accountId: string; last: number },
 ): Promise<UsageSummary[]> {
-  if (!Number.isInteger(last) || last < 1 || last > 100) throw invalid(`last is ${last}, expected 1 to 100`, 'last');
+  if (!isPageSize(last)) throw invalid(`last is ${last}, expected 1 to 100`, 'last');
   const rows = await summaryRows(
     em,
     accountId,

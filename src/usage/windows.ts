@@ -5,7 +5,7 @@ import { Decimal, zero } from '../domain/decimal.js';
 import type { Period } from '../domain/period.js';
 import { rateOverage } from '../domain/rating.js';
 import { crossThresholds, defaultThresholdPercents } from '../domain/thresholds.js';
-import type { UsageWindow as DomainWindow } from '../domain/usage.js';
+import { type UsageWindow as DomainWindow, lateMs } from '../domain/usage.js';
 import type { LineDraft } from '../invoice/issueInvoice.js';
 import type { Tx } from '../platform/db.js';
 import { newId } from '../platform/ids.js';
@@ -30,9 +30,6 @@ interface RawWindow {
   fired_percents: string[];
   closed_at: string | null;
 }
-
-/** How long a window may still be named by an event after it ended. */
-const lateMs = 24 * 3_600_000;
 
 /**
  * Locks, in one statement, the account's windows that these events may count in. Ordered by id, so that two batches never

@@ -1,6 +1,7 @@
 import { buildSchema, GraphQLError, getIntrospectionQuery, parse, validate } from 'graphql';
 import { documentCost } from '../../src/api/cost.js';
-import { checkDocument, documentLimits, measureDocument, pageSize, parseLimited } from '../../src/api/limits.js';
+import { checkDocument, documentLimits, measureDocument, parseLimited } from '../../src/api/limits.js';
+import { pageSize } from '../../src/platform/connection.js';
 
 const schema = buildSchema(`
   interface Node { id: ID! }
