@@ -1,7 +1,9 @@
-import { Account, ApiKey } from './account/account.entity.js';
-import { Metric, Plan, PlanFeature } from './catalog/plan.entity.js';
-import { Invoice, InvoiceLine } from './invoice/invoice.entity.js';
-import { Payment, PaymentCustomer, PaymentMethod } from './payment/payment.entity.js';
+import { Account, ApiKey, TaxRate } from './account/account.entity.js';
+import { Coupon, Metric, Plan, PlanFeature } from './catalog/plan.entity.js';
+import { AppliedCoupon } from './invoice/appliedCoupon.entity.js';
+import { CreditApplication, CreditNote, CreditNoteLine } from './invoice/creditNote.entity.js';
+import { Invoice, InvoiceItem, InvoiceLine } from './invoice/invoice.entity.js';
+import { Payment, PaymentCustomer, PaymentMethod, Refund } from './payment/payment.entity.js';
 import {
   EventCursorEntity,
   EventEntity,
@@ -10,7 +12,7 @@ import {
   ServerSecretEntity,
 } from './platform/tables.js';
 import { Subscription } from './subscription/subscription.entity.js';
-import { UsageCursorEntity, UsageEventEntity, UsageWindow } from './usage/usage.entity.js';
+import { UsageCorrection, UsageCursorEntity, UsageEventEntity, UsageWindow } from './usage/usage.entity.js';
 import { LedgerAccount, LedgerPosting, LedgerTransaction, Wallet } from './wallet/wallet.entity.js';
 import { WebhookAttempt, WebhookDelivery, WebhookEndpoint } from './webhook/webhook.entity.js';
 
@@ -22,17 +24,25 @@ export const tables = {
   distributed: [
     Account,
     ApiKey,
+    TaxRate,
     PaymentCustomer,
     PaymentMethod,
     Payment,
+    Refund,
     Wallet,
     LedgerAccount,
     LedgerTransaction,
     LedgerPosting,
     Invoice,
     InvoiceLine,
+    InvoiceItem,
+    AppliedCoupon,
+    CreditNote,
+    CreditNoteLine,
+    CreditApplication,
     UsageWindow,
     UsageEventEntity,
+    UsageCorrection,
     UsageCursorEntity,
     Subscription,
     WebhookEndpoint,
@@ -43,7 +53,7 @@ export const tables = {
     OutboxEntity,
     IdempotencyKeyEntity,
   ],
-  reference: [Metric, Plan, PlanFeature, ServerSecretEntity],
+  reference: [Metric, Plan, PlanFeature, Coupon, ServerSecretEntity],
 } as const;
 
 export const entities = [...tables.distributed, ...tables.reference];

@@ -63,6 +63,10 @@ const finders: Record<IdKind, { type: string; find: Find }> = {
       return { ...line, currency: invoice?.currency };
     },
   },
+  invoiceItem: { type: '', find: async () => undefined },
+  creditNote: { type: '', find: async () => undefined },
+  appliedCoupon: { type: '', find: async () => undefined },
+  refund: { type: '', find: async () => undefined },
   subscription: { type: 'BillingSubscription', find: byBatch('subscriptions:read', subscriptionsByIds) },
   event: { type: 'BillingEvent', find: byBatch('events:read', loggedEventsByIds) },
   webhookEndpoint: { type: 'WebhookEndpoint', find: byBatch('webhooks:read', endpointsByIds) },

@@ -1,7 +1,9 @@
 import { defineEntity, type InferEntity, p } from '@mikro-orm/core';
+import type { ChargeModel } from '../domain/rating.js';
 import { exact, idKey, instant, minor, text } from '../platform/columns.js';
 
 export const intervals = ['DAY', 'WEEK', 'MONTH', 'YEAR'] as const;
+export const billingAnchors = ['ANNIVERSARY', 'CALENDAR'] as const;
 export const aggregations = ['COUNT', 'SUM', 'MAX', 'LATEST', 'UNIQUE', 'WEIGHTED_SUM'] as const;
 export const overagePolicies = ['BLOCK', 'CHARGE', 'ALLOW'] as const;
 export type OveragePolicy = (typeof overagePolicies)[number];
@@ -16,6 +18,8 @@ export const Metric = defineEntity({
     name: text(),
     unit: text().nullable(),
     aggregation: p.enum(aggregations),
+    /** With UNIQUE: the event property whose distinct values are counted. */
+    property: text().nullable(),
     createdAt: instant(),
   },
 });
@@ -35,6 +39,10 @@ export const Plan = defineEntity({
     interval: p.enum(intervals),
     intervalCount: p.integer(),
     trialDays: p.integer(),
+    /** Where periods are counted from: the day one subscribes, or the calendar's own boundaries. */
+    anchor: p.enum(billingAnchors).default('ANNIVERSARY'),
+    /** What the usage of a period costs at the least; null: nothing. */
+    minimumSpendMinor: minor().nullable(),
     /** Place in the catalog file; lists keep its order. */
     position: p.integer(),
     /** Hash of everything above and the features: publishing the same again changes nothing. */
@@ -46,6 +54,37 @@ export const Plan = defineEntity({
   uniques: [{ properties: ['code', 'version'] }],
 });
 export type Plan = InferEntity<typeof Plan>;
+
+export const couponDurations = ['ONCE', 'REPEATING', 'FOREVER'] as const;
+
+/** A discount that accounts can take: an amount or a percentage, for some or all plans and metrics, for a while. */
+export const Coupon = defineEntity({
+  name: 'Coupon',
+  tableName: 'coupon',
+  properties: {
+    id: idKey(),
+    code: p.text().unique(),
+    name: text(),
+    /** Off each invoice, in minor units of `currency`; null: `percent` is off instead. */
+    amountMinor: minor().nullable(),
+    currency: text().nullable(),
+    /** 25 for 25 %. */
+    percent: exact().nullable(),
+    duration: p.enum(couponDurations),
+    /** With REPEATING: on how many periods' invoices. */
+    durationPeriods: p.integer().nullable(),
+    /** Empty: fees of every plan. */
+    planCodes: p.array<string>(),
+    /** Empty: charges of every metric. With either list not empty, only what is listed is discounted. */
+    metricCodes: p.array<string>(),
+    /** Not to be taken after this; those taken before go on. */
+    redeemBy: instant().nullable(),
+    contentHash: text(),
+    createdAt: instant(),
+    archivedAt: instant().nullable(),
+  },
+});
+export type Coupon = InferEntity<typeof Coupon>;
 
 /** What a plan grants: a feature, with a limit on its metric where it has one. */
 export const PlanFeature = defineEntity({
@@ -63,6 +102,8 @@ export const PlanFeature = defineEntity({
     overage: p.enum(overagePolicies),
     /** Major units of the plan's currency for each unit over the limit; only with CHARGE. */
     unitPrice: exact().nullable(),
+    /** How use over the limit is priced; only with CHARGE. */
+    charge: p.json<ChargeModel>().nullable(),
   },
 });
 export type PlanFeature = InferEntity<typeof PlanFeature>;

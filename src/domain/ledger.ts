@@ -1,9 +1,18 @@
 /**
  * What an account's ledger keeps balances of. `wallet` is prepaid credit the customer may spend; `receivable` goes
  * below zero by what the customer owes; `revenue` and `tax` are what was invoiced; `provider_clearing` goes below zero
- * by what the card processor collected for us; `granted_credit` below zero by what we gave away.
+ * by what the card processor collected for us; `granted_credit` below zero by what we gave away; `customer_credit` is what
+ * credit notes left for later invoices, `refunds_payable` what is on its way back to a card.
  */
-export type LedgerAccountKind = 'wallet' | 'receivable' | 'revenue' | 'provider_clearing' | 'granted_credit' | 'tax';
+export type LedgerAccountKind =
+  | 'wallet'
+  | 'receivable'
+  | 'revenue'
+  | 'provider_clearing'
+  | 'granted_credit'
+  | 'tax'
+  | 'customer_credit'
+  | 'refunds_payable';
 
 /** One leg of a movement. Positive credits the ledger account (its balance grows), negative debits it. */
 export interface Posting {

@@ -3,6 +3,26 @@ import { currencyExponent, majorUnits, money, roundMinor } from './money.js';
 
 export type OveragePolicy = 'BLOCK' | 'CHARGE' | 'ALLOW';
 
+/** One step of a tiered price. `upTo` is inclusive; the last tier has none. Prices in major units, as exact decimals. */
+export interface PriceTier {
+  readonly upTo: string | null;
+  readonly unitPrice: string;
+  /** Charged once when the tier is used; `0` for none. */
+  readonly flatFee: string;
+}
+
+/**
+ * How use is priced, as it stands in plans and windows (JSON). Prices in major units of the currency, all numbers exact
+ * decimals as text. `freeUnits` come off the quantity before anything is priced; `minimum` is what a period costs at the least.
+ */
+export type ChargeModel = (
+  | { readonly model: 'unit'; readonly unitPrice: string }
+  | { readonly model: 'flat'; readonly amount: string }
+  | { readonly model: 'graduated' | 'volume'; readonly tiers: readonly PriceTier[] }
+  | { readonly model: 'package'; readonly size: string; readonly packagePrice: string }
+  | { readonly model: 'percentage'; readonly percent: string; readonly fixedFee: string; readonly freeEvents: number }
+) & { readonly freeUnits: string; readonly minimum: string };
+
 /** One step of how an amount came about; `result` is an exact decimal. The last step's result is the amount. */
 export interface ExplanationStep {
   label: string;

@@ -9,7 +9,30 @@ export const invoiceReasons = [
   'subscription_cycle',
   'subscription_change',
   'subscription_cancel',
+  'subscription_pause',
+  'subscription_resume',
+  'one_off',
 ] as const;
+
+/** What a line is for; coupons choose by it, and by the plan or metric it names. */
+export const lineKinds = ['fee', 'proration_credit', 'proration_charge', 'usage', 'minimum_spend', 'one_off'] as const;
+
+/** What one coupon took off an invoice. */
+export interface InvoiceDiscount {
+  readonly appliedCouponId: string;
+  readonly code: string;
+  readonly name: string;
+  readonly amountMinor: string;
+}
+
+/** What one rate added to (or, inclusive, is contained in) an invoice. Minor units as text. */
+export interface InvoiceTax {
+  readonly name: string;
+  readonly percent: string;
+  readonly inclusive: boolean;
+  readonly taxableMinor: string;
+  readonly amountMinor: string;
+}
 
 export const Invoice = defineEntity({
   name: 'Invoice',
@@ -30,11 +53,19 @@ export const Invoice = defineEntity({
     issuedAt: instant().nullable(),
     dueAt: instant().nullable(),
     paidAt: instant().nullable(),
+    /** DRAFT: when it is finalised by itself. */
+    finalizeAt: instant().nullable(),
     subtotalMinor: minor(),
     discountMinor: minor(),
     taxMinor: minor(),
     totalMinor: minor(),
+    discounts: p.json<InvoiceDiscount[]>(),
+    taxes: p.json<InvoiceTax[]>(),
+    taxExempt: p.boolean(),
+    /** Paid by credit notes: its own, and the balance of earlier ones. */
     creditAppliedMinor: minor(),
+    /** Sum of the credit notes for this invoice that are not void; never above the total. */
+    creditNotedMinor: minor(),
     walletAppliedMinor: minor(),
     amountPaidMinor: minor(),
     amountDueMinor: minor(),
@@ -66,9 +97,36 @@ export const InvoiceLine = defineEntity({
     quantity: exact(),
     unitAmount: exact().nullable(),
     amountMinor: minor(),
+    /** What coupons take off `amountMinor`. */
+    discountMinor: minor(),
+    kind: p.enum(lineKinds),
+    planCode: text().nullable(),
+    metricCode: text().nullable(),
+    /** The usage window it bills: the way to the events behind it. */
+    windowId: p.uuid().nullable(),
+    /** The one-off item it bills. */
+    itemId: p.uuid().nullable(),
     proration: p.boolean(),
     explanation: p.json<ExplanationStep[]>(),
   },
   indexes: [{ properties: ['accountId', 'invoiceId'] }],
 });
 export type InvoiceLine = InferEntity<typeof InvoiceLine>;
+
+/** Something to bill once, beside the plan: goes on the next invoice, or on one of its own. */
+export const InvoiceItem = defineEntity({
+  name: 'InvoiceItem',
+  tableName: 'invoice_item',
+  properties: {
+    accountId: accountKey(),
+    id: idKey(),
+    description: text(),
+    quantity: exact(),
+    unitAmount: exact().nullable(),
+    amountMinor: minor(),
+    createdAt: instant(),
+    /** The invoice that bills it; null while it waits. */
+    invoiceId: p.uuid().nullable(),
+  },
+});
+export type InvoiceItem = InferEntity<typeof InvoiceItem>;

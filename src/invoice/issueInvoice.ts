@@ -18,6 +18,13 @@ import { Invoice, InvoiceLine, isDunned } from './invoice.entity.js';
 import { presentInvoice } from './invoice.present.js';
 
 export interface LineDraft {
+  kind: InvoiceLine['kind'];
+  /** Of a fee: the plan; of usage: the metric. Coupons can be limited to them. */
+  planCode?: string | undefined;
+  metricCode?: string | undefined;
+  /** Of usage: the window behind it; of a one-off line: its item. */
+  windowId?: string | undefined;
+  itemId?: string | undefined;
   description: string;
   period: Period | null;
   quantity: Decimal;
@@ -77,6 +84,10 @@ export async function issueInvoice(
     dueAt: draft.issuedAt,
     subtotalMinor: totals.subtotalMinor,
     discountMinor: totals.discountMinor,
+    discounts: [],
+    taxes: [],
+    taxExempt: account.taxExempt,
+    creditNotedMinor: 0n,
     taxMinor: totals.taxMinor,
     totalMinor: totals.totalMinor,
     creditAppliedMinor: 0n,
@@ -97,6 +108,12 @@ export async function issueInvoice(
       quantity: line.quantity.toFixed(),
       unitAmount: line.unitAmount?.toFixed() ?? null,
       amountMinor: line.amountMinor,
+      discountMinor: 0n,
+      kind: line.kind,
+      planCode: line.planCode ?? null,
+      metricCode: line.metricCode ?? null,
+      windowId: line.windowId ?? null,
+      itemId: line.itemId ?? null,
       proration: line.proration,
       explanation: line.explanation,
     }),

@@ -33,6 +33,8 @@ export const PaymentMethod = defineEntity({
     failureMessage: text().nullable(),
     createdAt: instant(),
     removedAt: instant().nullable(),
+    /** When its owner is told that it expires; null once told. */
+    expiryNoticeAt: instant().nullable(),
   },
 });
 export type PaymentMethod = InferEntity<typeof PaymentMethod>;
@@ -65,3 +67,29 @@ export const Payment = defineEntity({
   indexes: [{ properties: ['accountId', 'subjectId'] }],
 });
 export type Payment = InferEntity<typeof Payment>;
+
+export const refundStatuses = ['PENDING', 'SUCCEEDED', 'FAILED'] as const;
+
+/** An intent to give (part of) a payment back, once. Written before the provider is called, like a payment. */
+export const Refund = defineEntity({
+  name: 'Refund',
+  tableName: 'refund',
+  properties: {
+    accountId: accountKey(),
+    id: idKey(),
+    paymentId: p.uuid(),
+    /** The credit note it belongs to. */
+    subjectId: p.uuid(),
+    amountMinor: minor(),
+    currency: text(),
+    status: p.enum(refundStatuses),
+    providerKey: text(),
+    refundRef: text().nullable(),
+    failureCode: text().nullable(),
+    createdAt: instant(),
+    settledAt: instant().nullable(),
+    reconcileAt: instant().nullable(),
+  },
+  indexes: [{ properties: ['accountId', 'paymentId'] }, { properties: ['accountId', 'subjectId'] }],
+});
+export type Refund = InferEntity<typeof Refund>;

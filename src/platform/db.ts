@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
-import type { Clock } from './clock.js';
+import { accountNow, type Clock } from './clock.js';
 import { type EventDraft, writeEvents } from './eventLog.js';
 import type { Logger } from './log.js';
 
@@ -62,7 +62,7 @@ export async function transact<T>(
     try {
       const result = await db.orm.em.fork().transactional(
         async (em) => {
-          const now = clock.now();
+          const now = await accountNow(em as EntityManager, clock, accountId);
           const tx: Tx = {
             em: em as EntityManager,
             accountId,

@@ -7,7 +7,10 @@ import type { LineDraft } from '../invoice/issueInvoice.js';
 
 // What a change of a subscription costs. Pure: the change and its preview both ask here.
 
-type Terms = Pick<Plan, 'id' | 'name' | 'priceMinor' | 'currency' | 'interval' | 'intervalCount' | 'trialDays'>;
+type Terms = Pick<
+  Plan,
+  'id' | 'code' | 'name' | 'priceMinor' | 'currency' | 'interval' | 'intervalCount' | 'trialDays'
+>;
 
 export interface SubscribeDecision {
   period: Period;
@@ -40,6 +43,8 @@ export function decideSubscribe({
 export function feeLine(plan: Terms, period: Period): LineDraft {
   const price = new Decimal(majorUnits({ minorUnits: plan.priceMinor, currency: plan.currency }));
   return {
+    kind: 'fee',
+    planCode: plan.code,
     description: plan.name,
     period,
     quantity: new Decimal(1),
@@ -90,6 +95,8 @@ export function decideChange(input: ChangeInput): ChangeDecision {
   }
   const amountMinor = prorateMinor({ amountMinor: to.priceMinor, fraction: unused });
   const charge: LineDraft = {
+    kind: 'proration_charge',
+    planCode: to.code,
     description: `Remaining time on ${to.name}`,
     period: rest,
     quantity: new Decimal(1),
@@ -145,6 +152,8 @@ function creditLine(of: {
   steps.push({ label: 'Credit', expression: `−${steps.at(-1)!.result}`, result: credit });
   return [
     {
+      kind: 'proration_credit',
+      planCode: plan.code,
       description: `Unused time on ${plan.name}`,
       period: rest,
       quantity: new Decimal(1),

@@ -14,6 +14,8 @@ export const Subscription = defineEntity({
     version: p.integer(),
     status: p.enum(subscriptionStatuses),
     planId: p.uuid(),
+    /** Seats: the plan's price counts once for each. */
+    quantity: p.integer().default(1),
     /** The billing anchor: period boundaries are counted from here and never drift. */
     anchor: instant(),
     periodStart: instant(),
@@ -23,11 +25,18 @@ export const Subscription = defineEntity({
     canceledAt: instant().nullable(),
     /** Takes over when the period ends. */
     pendingPlanId: p.uuid().nullable(),
+    pendingQuantity: p.integer().nullable(),
     /** A change at once that waits for its payment: the plan, and the invoice that pays for it. */
     changePlanId: p.uuid().nullable(),
+    changeQuantity: p.integer().nullable(),
     changeInvoiceId: p.uuid().nullable(),
     /** The first invoice; paying it activates an INCOMPLETE subscription. */
     firstInvoiceId: p.uuid().nullable(),
+    pausedAt: instant().nullable(),
+    /** When a pause ends by itself; null: when it is ended by hand. */
+    resumeAt: instant().nullable(),
+    /** When `subscription.trial_ending` was announced. */
+    trialNoticeAt: instant().nullable(),
     /** When something happens by itself next (renewal, end, expiry of INCOMPLETE); null when nothing will. */
     dueAt: instant().nullable(),
     createdAt: instant(),

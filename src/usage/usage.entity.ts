@@ -1,5 +1,6 @@
 import { defineEntity, type InferEntity, p } from '@mikro-orm/core';
 import { aggregations, overagePolicies } from '../catalog/plan.entity.js';
+import type { ChargeModel } from '../domain/rating.js';
 import { accountKey, exact, idKey, instant, text } from '../platform/columns.js';
 
 /** One metric in one billing period: the counter, and all that recording needs to know of plan and subscription. */
@@ -20,6 +21,8 @@ export const UsageWindow = defineEntity({
     limit: exact().nullable().name('limit_quantity'),
     overage: p.enum(overagePolicies),
     unitPrice: exact().nullable(),
+    /** How use over the limit is priced; null when nothing is charged. */
+    charge: p.json<ChargeModel>().nullable(),
     currency: text(),
     used: exact().default('0'),
     eventCount: p.integer().default(0),
@@ -28,6 +31,14 @@ export const UsageWindow = defineEntity({
     thresholdPercents: p.array<number>().columnType('numeric[]'),
     /** Thresholds reached and announced; they fire once a period. */
     firedPercents: p.array<number>().columnType('numeric[]'),
+    /** LATEST and WEIGHTED_SUM: the level the period began with, and since when it stood. */
+    openingLevel: exact().nullable(),
+    openingAt: instant().nullable(),
+    /** WEIGHTED_SUM: the level as of `latestAt`, and level × milliseconds from the period's start until then. */
+    level: exact().nullable(),
+    accrued: p.decimal().precision(60).scale(12).nullable(),
+    /** The invoice that waits as DRAFT for this period's late events; they still count here until it is finalised. */
+    draftInvoiceId: p.uuid().nullable(),
     /** Set when its usage was invoiced: nothing counts here after that. */
     closedAt: instant().nullable(),
   },
@@ -50,9 +61,31 @@ export const UsageEventEntity = defineEntity({
     /** It came after its own window was invoiced and counts in the next one. */
     late: p.boolean(),
     properties: p.json<object>().nullable(),
+    /** UNIQUE: the value of the metric's property. */
+    uniqueValue: text().nullable(),
     recordedAt: instant(),
+    /** Set when a correction took it back; it is kept for audit and counts nowhere. */
+    voidedAt: instant().nullable(),
   },
 });
+
+/** A correction of an event, for audit: what it was before, and what it is since. */
+export const UsageCorrection = defineEntity({
+  name: 'UsageCorrection',
+  tableName: 'usage_correction',
+  properties: {
+    accountId: accountKey(),
+    id: idKey(),
+    transactionId: text(),
+    action: p.enum(['VOID', 'REPLACE'] as const),
+    before: p.json<object>(),
+    after: p.json<object>().nullable(),
+    reason: text().nullable(),
+    createdAt: instant(),
+  },
+  indexes: [{ properties: ['accountId', 'transactionId'] }],
+});
+export type UsageCorrection = InferEntity<typeof UsageCorrection>;
 
 /** Counts the account's commits of usage: the watermark that lets a caller read its own writes. */
 export const UsageCursorEntity = defineEntity({

@@ -7,7 +7,7 @@ import { type Period, periodAt } from '../domain/period.js';
 import { usedPercent } from '../domain/thresholds.js';
 import { isPageSize } from '../platform/connection.js';
 import { instantOf, rowsOf, sql } from '../platform/sql.js';
-import { rateWindow } from './windows.js';
+import { rateWindow } from './rateWindow.js';
 
 export interface UsageItem {
   metric: { id: string; code: string; name: string; unit: string | null; aggregation: string };

@@ -3,13 +3,13 @@ import type { PlanFeature } from '../catalog/plan.entity.js';
 import { Metric } from '../catalog/plan.entity.js';
 import { Decimal, zero } from '../domain/decimal.js';
 import type { Period } from '../domain/period.js';
-import { rateOverage } from '../domain/rating.js';
 import { crossThresholds, defaultThresholdPercents } from '../domain/thresholds.js';
 import { type UsageWindow as DomainWindow, lateMs } from '../domain/usage.js';
 import type { LineDraft } from '../invoice/issueInvoice.js';
 import type { Tx } from '../platform/db.js';
 import { newId } from '../platform/ids.js';
 import { instantOf, rowsOf, sql } from '../platform/sql.js';
+import { usageLine } from './rateWindow.js';
 import { UsageWindow } from './usage.entity.js';
 import { presentThreshold } from './usage.present.js';
 
@@ -202,33 +202,6 @@ export async function usageToBill(
     return usageLine({ ...window, ...termsUnder(under.features, window.metricCode), periodStart, periodEnd });
   });
 }
-
-/** The line of a window's charged overage; none when there is nothing to charge. */
-export function usageLine(window: UsageWindow): LineDraft[] {
-  const rated = rateWindow(window);
-  if (rated.amountMinor === 0n) return [];
-  return [
-    {
-      description: `${window.featureName} over the limit of ${new Decimal(window.limit ?? 0).toFixed()}`,
-      period: { start: window.periodStart, end: window.periodEnd },
-      quantity: rated.quantity,
-      unitAmount: window.unitPrice == null ? null : new Decimal(window.unitPrice),
-      amountMinor: rated.amountMinor,
-      proration: false,
-      explanation: rated.explanation,
-    },
-  ];
-}
-
-/** What a window's usage costs so far. */
-export const rateWindow = (window: Pick<UsageWindow, 'used' | 'limit' | 'overage' | 'unitPrice' | 'currency'>) =>
-  rateOverage({
-    used: new Decimal(window.used),
-    limit: window.limit == null ? null : new Decimal(window.limit),
-    overage: window.overage,
-    unitPrice: window.unitPrice == null ? null : new Decimal(window.unitPrice),
-    currency: window.currency,
-  });
 
 const metricCodes = (features: readonly PlanFeature[]): string[] =>
   features.flatMap((f) => (f.metricCode == null ? [] : [f.metricCode]));

@@ -8,6 +8,8 @@ export const ledgerAccountKinds = [
   'provider_clearing',
   'granted_credit',
   'tax',
+  'customer_credit',
+  'refunds_payable',
 ] as const;
 
 /** The prepaid wallet: settings only. Its balance is the ledger account of kind `wallet`. */
