@@ -17,11 +17,23 @@ export const clockAt = (at: Date): Clock => ({ now: () => new Date(at), everywhe
 export const wallClock = (clock: Clock): Clock => ({ now: () => clock.now(), everywhere: true });
 
 /** "Now" as an account lives it: its test clock's, where it has one, else the wall's. */
-export async function accountNow(em: EntityManager, clock: Clock, accountId: string): Promise<Date> {
-  if (clock.everywhere) return clock.now();
-  const [row] = await rowsOf(
+export const accountNow = async (em: EntityManager, clock: Clock, accountId: string): Promise<Date> =>
+  (await accountTimes(em, clock, [accountId])).get(accountId)!;
+
+/** The same for many accounts, by one statement at the most. */
+export async function accountTimes(
+  em: EntityManager,
+  clock: Clock,
+  accountIds: readonly string[],
+): Promise<Map<string, Date>> {
+  const wall = clock.now();
+  const times = new Map(accountIds.map((id) => [id, wall]));
+  if (clock.everywhere) return times;
+  const rows = await rowsOf(
     em,
-    sql<{ test_clock_at: string | null }>`select test_clock_at from account where id = ${accountId}`,
+    sql<{ id: string; test_clock_at: string }>`
+      select id, test_clock_at from account where id = any(${accountIds}::uuid[]) and test_clock_at is not null`,
   );
-  return row?.test_clock_at == null ? clock.now() : instantOf(row.test_clock_at);
+  for (const row of rows) times.set(row.id, instantOf(row.test_clock_at));
+  return times;
 }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
-import { accountNow, type Clock } from './clock.js';
+import { accountTimes, type Clock } from './clock.js';
 import { type EventDraft, writeEvents } from './eventLog.js';
 import type { Logger } from './log.js';
 
@@ -46,48 +46,87 @@ export const sqlState = (error: unknown): string | undefined => {
   return typeof code === 'string' ? code : undefined;
 };
 
+/** One transaction over many accounts: for set-wise work that is done the same way on each. */
+export interface ManyTx {
+  readonly em: EntityManager;
+  /** The transaction as one account's: its own time, its own events. */
+  of(accountId: string): Tx;
+}
+
 /**
  * Runs `work` in one transaction of one account and retries the whole of it where PostgreSQL says so. `work` must
  * therefore have no effect outside the transaction: no network call, no publication.
  */
-export async function transact<T>(
-  { db, clock }: { db: Db; clock: Clock },
+export const transact = <T>(
+  deps: { db: Db; clock: Clock },
   accountId: string,
   work: (tx: Tx) => Promise<T>,
+): Promise<T> => transactMany(deps, [accountId], (many) => work(many.of(accountId)));
+
+/**
+ * The same over many accounts, for work that takes its rows by the set. Only where one account's failure may take the
+ * others' work of this transaction with it: whoever calls must then be able to do them one by one.
+ */
+export async function transactMany<T>(
+  { db, clock }: { db: Db; clock: Clock },
+  accountIds: readonly string[],
+  work: (tx: ManyTx) => Promise<T>,
 ): Promise<T> {
   for (let attempt = 1; ; attempt++) {
-    const events: EventDraft[] = [];
-    let usage = false;
-    let seq: bigint | undefined;
+    const drafts = new Map(accountIds.map((id) => [id, { events: [] as EventDraft[], usage: false }]));
+    let seqs: ReadonlyMap<string, bigint> = new Map();
     try {
       const result = await db.orm.em.fork().transactional(
-        async (em) => {
-          const now = await accountNow(em as EntityManager, clock, accountId);
-          const tx: Tx = {
-            em: em as EntityManager,
-            accountId,
-            now,
-            emit: (event) => events.push(event),
-            touchUsage: () => {
-              usage = true;
+        async (entities) => {
+          const em = entities as EntityManager;
+          const times = await accountTimes(em, clock, accountIds);
+          const views = new Map([...drafts].map(([id, draft]) => [id, view(em, id, times.get(id)!, draft)]));
+          const value = await work({
+            em,
+            of: (accountId) => {
+              const tx = views.get(accountId);
+              if (!tx) throw new Error(`account ${accountId} is not part of this transaction`);
+              return tx;
             },
-          };
-          const value = await work(tx);
+          });
           await em.flush();
-          // Last, because the log's row lock orders everything the account sees: hold it as short as possible.
-          if (events.length > 0) seq = await writeEvents(em as EntityManager, { accountId, now, events });
+          // Last, because the log's row locks order everything an account sees: hold them as short as possible.
+          const batches = [...drafts].map(([accountId, { events }]) => ({
+            accountId,
+            now: times.get(accountId)!,
+            events,
+          }));
+          seqs = await writeEvents(em, batches);
           return value;
         },
         { clear: true },
       );
-      if (seq !== undefined || usage) db.onCommit({ accountId, seq, usage });
+      for (const [accountId, { usage }] of drafts) {
+        const seq = seqs.get(accountId);
+        if (seq !== undefined || usage) db.onCommit({ accountId, seq, usage });
+      }
       return result;
     } catch (error) {
       const state = sqlState(error);
       const again = error instanceof TransactionRace || (state !== undefined && retryableStates.has(state));
       if (!again || attempt >= maxAttempts) throw error;
-      db.log.debug({ accountId, state, attempt }, 'transaction retried');
+      db.log.debug({ accounts: accountIds.length, accountId: accountIds[0], state, attempt }, 'transaction retried');
       await sleep(Math.random() * 2 ** attempt * 5);
     }
   }
 }
+
+const view = (
+  em: EntityManager,
+  accountId: string,
+  now: Date,
+  draft: { events: EventDraft[]; usage: boolean },
+): Tx => ({
+  em,
+  accountId,
+  now,
+  emit: (event) => draft.events.push(event),
+  touchUsage: () => {
+    draft.usage = true;
+  },
+});

@@ -22,33 +22,49 @@ export interface LoggedEvent {
   readonly data: Record<string, unknown>;
 }
 
+/** Events of one account that were emitted in one transaction, at the account's time. */
+export interface EventBatch {
+  readonly accountId: string;
+  readonly now: Date;
+  readonly events: readonly EventDraft[];
+}
+
 /**
- * Appends events and their outbox rows in one statement. The row lock on `event_cursor` makes `seq` gap-free: a
- * transaction that rolls back gives its numbers back with it. The outbox is due by the wall clock, at once, whatever time the
- * account lives in.
+ * Appends events and their outbox rows in one statement, whatever the number of accounts. The row locks on `event_cursor`
+ * (taken in the order of the accounts) make `seq` gap-free: a transaction that rolls back gives its numbers back with it. The
+ * outbox is due by the wall clock, at once, whatever time the account lives in. Returns each account's last `seq`.
  */
-export async function writeEvents(
-  em: EntityManager,
-  { accountId, now, events }: { accountId: string; now: Date; events: readonly EventDraft[] },
-): Promise<bigint> {
+export async function writeEvents(em: EntityManager, batches: readonly EventBatch[]): Promise<Map<string, bigint>> {
+  const accounts = batches.filter(({ events }) => events.length > 0);
+  const drafts = accounts.flatMap(({ accountId, events }) =>
+    events.map(({ type, data }, i) => ({ accountId, position: i + 1, type, data: stringifyExact(data) })),
+  );
+  if (drafts.length === 0) return new Map();
   const rows = await rowsOf(
     em,
-    sql<{ seq: string }>`
-      with cursor as (
-        insert into event_cursor (account_id, id, seq) values (${accountId}, ${accountId}, ${events.length})
+    sql<{ account_id: string; seq: string }>`
+      with batch as (
+        select * from unnest(${accounts.map((a) => a.accountId)}::uuid[], ${accounts.map((a) => a.events.length)}::bigint[],
+          ${accounts.map((a) => a.now)}::timestamptz[]) as b (account_id, count, at)
+      ), cursor as (
+        insert into event_cursor (account_id, id, seq) select account_id, account_id, count from batch order by account_id
         on conflict (account_id, id) do update set seq = event_cursor.seq + excluded.seq
-        returning seq
+        returning account_id, seq
       ), logged as (
         insert into event (account_id, id, seq, type, occurred_at, data)
-        select ${accountId}::uuid, draft.id, cursor.seq - ${events.length} + draft.position, draft.type, ${now}, draft.data
-        from cursor,
-          unnest(${events.map(() => newId())}::uuid[], ${events.map((e) => e.type)}::text[], ${events.map((e) => stringifyExact(e.data))}::json[])
-            with ordinality as draft (id, type, data, position)
-        returning account_id, id, seq
+        select draft.account_id, draft.id, cursor.seq - batch.count + draft.position, draft.type, batch.at, draft.data
+        from unnest(${drafts.map((d) => d.accountId)}::uuid[], ${drafts.map(() => newId())}::uuid[], ${drafts.map((d) => d.position)}::bigint[],
+            ${drafts.map((d) => d.type)}::text[], ${drafts.map((d) => d.data)}::json[]) as draft (account_id, id, position, type, data)
+          join cursor on cursor.account_id = draft.account_id
+          join batch on batch.account_id = draft.account_id
+        returning account_id, id, seq, occurred_at
+      ), queued as (
+        insert into outbox (account_id, id, seq, created_at, due_at)
+        select account_id, id, seq, occurred_at, ${new Date()} from logged
       )
-      insert into outbox (account_id, id, seq, created_at, due_at) select account_id, id, seq, ${now}, ${new Date()} from logged returning seq`,
+      select account_id, seq from cursor`,
   );
-  return rows.reduce((max, row) => (BigInt(row.seq) > max ? BigInt(row.seq) : max), 0n);
+  return new Map(rows.map((row) => [row.account_id, BigInt(row.seq)]));
 }
 
 interface EventRow {

@@ -14,51 +14,83 @@ export interface Movement {
 }
 
 /**
- * Posts a movement: one transaction row, its postings, and the balances of the ledger accounts they touch. The ledger
- * accounts are locked in a fixed order; the database refuses a wallet below zero. Returns the transaction's id.
+ * Posts a movement: one transaction row, its postings, and the balances of the ledger accounts they touch. The database
+ * refuses a wallet below zero. Returns the transaction's id.
+ */
+export async function post(tx: Tx, movement: Movement): Promise<string> {
+  const [id] = await postAll(tx.em, [{ tx, movement }]);
+  return id!;
+}
+
+/**
+ * Posts one movement for each of many accounts, by one statement. The ledger accounts are locked in a fixed order; within one
+ * account, a second movement needs a second call, because a statement sees no balance that it has itself changed.
  *
  * What leaves the wallet is an update of its own: an upsert proposes a row with the bare amount, and PostgreSQL holds that
  * row against the check (no balance below zero) before it looks for the conflict.
  */
-export async function post(tx: Tx, { type, currency, referenceId, postings }: Movement): Promise<string> {
-  assertBalanced(postings, currency);
-  const { accountId, now } = tx;
-  await tx.em.flush();
-  const sorted = [...postings].sort((a, b) => (a.account < b.account ? -1 : 1));
-  const transactionId = newId();
-  const walletAmount = postings.find((p) => p.account === 'wallet')?.amountMinor ?? 0n;
-  const posted = await rowsOf(
-    tx.em,
+export async function postAll(
+  em: EntityManager,
+  movements: readonly { tx: Pick<Tx, 'accountId' | 'now'>; movement: Movement }[],
+): Promise<string[]> {
+  await em.flush();
+  const posted = movements.map(({ tx, movement }) => {
+    assertBalanced(movement.postings, movement.currency);
+    const walletAmountMinor = movement.postings.find((p) => p.account === 'wallet')?.amountMinor ?? 0n;
+    return { ...movement, id: newId(), accountId: tx.accountId, now: tx.now, walletAmountMinor };
+  });
+  if (new Set(posted.map((m) => m.accountId)).size !== posted.length)
+    throw new Error('One movement for each account in one call');
+  const legs = posted
+    .flatMap((m) =>
+      m.postings.map((p) => ({ ...p, accountId: m.accountId, transactionId: m.id, currency: m.currency })),
+    )
+    .sort((a, b) => compare(a.accountId, b.accountId) || compare(a.account, b.account));
+  const rows = await rowsOf(
+    em,
     sql`
-      with posting as (
-        select * from unnest(${sorted.map((p) => p.account)}::text[], ${sorted.map((p) => p.amountMinor)}::bigint[],
-          ${sorted.map(() => newId())}::uuid[], ${sorted.map(() => newId())}::uuid[]) as p (kind, amount_minor, posting_id, new_account_id)
+      with leg as (
+        select * from unnest(${legs.map((l) => l.accountId)}::uuid[], ${legs.map((l) => l.transactionId)}::uuid[],
+          ${legs.map((l) => l.account)}::text[], ${legs.map((l) => l.currency)}::text[], ${legs.map((l) => l.amountMinor)}::bigint[],
+          ${legs.map(() => newId())}::uuid[], ${legs.map(() => newId())}::uuid[])
+          as l (account_id, transaction_id, kind, currency, amount_minor, posting_id, new_account_id)
       ), grown as (
         insert into ledger_account (account_id, id, kind, currency, balance_minor)
-        select ${accountId}::uuid, new_account_id, kind, ${currency}, amount_minor from posting
-        where kind <> 'wallet' or amount_minor > 0 order by kind
+        select account_id, new_account_id, kind, currency, amount_minor from leg
+        where kind <> 'wallet' or amount_minor > 0 order by account_id, kind
         on conflict (account_id, kind, currency) do update set balance_minor = ledger_account.balance_minor + excluded.balance_minor
-        returning id, kind, balance_minor
+        returning account_id, id, kind, currency, balance_minor
       ), spent as (
-        update ledger_account set balance_minor = balance_minor + ${walletAmount}::bigint
-        where account_id = ${accountId} and kind = 'wallet' and currency = ${currency} and ${walletAmount}::bigint < 0
-        returning id, kind, balance_minor
+        update ledger_account a set balance_minor = a.balance_minor + leg.amount_minor
+        from leg
+        where leg.kind = 'wallet' and leg.amount_minor < 0
+          and a.account_id = leg.account_id and a.kind = leg.kind and a.currency = leg.currency
+        returning a.account_id, a.id, a.kind, a.currency, a.balance_minor
       ), balance as (
         select * from grown union all select * from spent
       ), movement as (
         insert into ledger_transaction
           (account_id, id, type, currency, reference_id, wallet_amount_minor, wallet_balance_after_minor, created_at)
-        values (${accountId}, ${transactionId}, ${type}, ${currency}, ${referenceId}, ${walletAmount},
-          (select balance_minor from balance where kind = 'wallet'), ${now})
+        select m.account_id, m.id, m.type, m.currency, m.reference_id, m.wallet_amount_minor, balance.balance_minor, m.created_at
+        from unnest(${posted.map((m) => m.accountId)}::uuid[], ${posted.map((m) => m.id)}::uuid[], ${posted.map((m) => m.type)}::text[],
+          ${posted.map((m) => m.currency)}::text[], ${posted.map((m) => m.referenceId)}::uuid[],
+          ${posted.map((m) => m.walletAmountMinor)}::bigint[], ${posted.map((m) => m.now)}::timestamptz[])
+          as m (account_id, id, type, currency, reference_id, wallet_amount_minor, created_at)
+        left join balance on balance.account_id = m.account_id and balance.kind = 'wallet' and balance.currency = m.currency
       )
       insert into ledger_posting (account_id, id, transaction_id, ledger_account_id, amount_minor, currency)
-      select ${accountId}::uuid, posting.posting_id, ${transactionId}::uuid, balance.id, posting.amount_minor, ${currency}
-      from posting join balance using (kind)
+      select leg.account_id, leg.posting_id, leg.transaction_id, balance.id, leg.amount_minor, leg.currency
+      from leg join balance using (account_id, kind, currency)
       returning id`,
   );
-  if (posted.length !== sorted.length) throw new Error(`${type} ${referenceId}: no wallet in ${currency} to take from`);
-  return transactionId;
+  if (rows.length !== legs.length) {
+    const what = posted.map((m) => `${m.type} ${m.referenceId} in ${m.currency}`).join(', ');
+    throw new Error(`A movement takes from a wallet that isn't there: one of ${what.slice(0, 500)}`);
+  }
+  return posted.map((m) => m.id);
 }
+
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 /** The wallet's balance in minor units, as of this transaction; locks nothing. */
 export async function walletBalance(
