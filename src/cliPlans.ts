@@ -10,10 +10,14 @@ interface PublishOptions {
 }
 
 export function addPlanCommands(program: Command, terminal: Terminal): void {
-  const plan = program.command('plan').description('the catalog: metrics and plans, published from a YAML file');
+  const plan = program
+    .command('plan')
+    .description('the catalog: metrics, plans and coupons, published from a YAML file');
   plan
     .command('publish')
-    .description('make new metrics and a new version of every plan that changed; running subscriptions keep theirs')
+    .description(
+      'make new metrics and coupons, and a new version of every plan that changed; running subscriptions keep theirs',
+    )
     .argument('<file>', "a YAML file, '-' for stdin; see: billing plan example")
     .option('--dry-run', 'only say what would change')
     .option('--json', 'one JSON document')
@@ -25,10 +29,10 @@ export function addPlanCommands(program: Command, terminal: Terminal): void {
     .action((options: { json?: boolean }) => listPlans(terminal, options));
   plan
     .command('example')
-    .description('print a catalog to start from')
+    .description('print a catalog to start from, and what else one can say, as comments')
     .action(async () => {
-      const { demoCatalogYaml } = await import('./catalog/demoCatalog.js');
-      terminal.stdout.write(demoCatalogYaml);
+      const { exampleCatalogYaml } = await import('./catalog/exampleCatalog.js');
+      terminal.stdout.write(exampleCatalogYaml);
     });
 }
 
@@ -60,13 +64,14 @@ async function readText({ stdin }: Terminal, file: string): Promise<string> {
 const markOf = ({ action, differences }: CatalogChange): '+' | '~' | '=' =>
   action === 'created' ? '+' : action === 'unchanged' && differences.length === 0 ? '=' : '~';
 
-/** One line for each metric and plan, the differences indented below theirs. */
+/** One line for each metric, plan and coupon, the differences indented below theirs. */
 function diffOf(changes: readonly CatalogChange[]): string {
   const heads = columns(
     changes.map((change) => {
       const version = change.version === undefined ? '' : `v${change.version}`;
       const mark = markOf(change);
-      return [mark, change.kind, change.code, version, mark === '~' && version === '' ? 'changed' : change.action];
+      const action = mark === '~' && change.action === 'unchanged' ? 'changed' : change.action;
+      return [mark, change.kind, change.code, version, action];
     }),
   ).split('\n');
   return changes.flatMap(({ differences }, i) => [heads[i]!, ...differences.map((line) => `     ${line}`)]).join('\n');
@@ -104,15 +109,29 @@ async function readPlans(em: Entities) {
   for (let after: string | undefined, more = true; more; after = plans.at(-1)?.code) {
     const { nodes, pageInfo } = await currentPlans(em, { first: 100, after });
     more = pageInfo.hasNextPage;
-    for (const { id, code, version, name, priceMinor, currency, interval, intervalCount, trialDays } of nodes) {
+    for (const { id, priceMinor, currency, minimumSpendMinor, ...node } of nodes) {
+      const { code, version, name, interval, intervalCount, trialDays, anchor } = node;
       const features = (await featuresOf(em, id)).map((feature) => ({
         code: feature.code,
         limit: exact(feature.limit),
         overage: feature.overage,
-        unitPrice: exact(feature.unitPrice),
+        charge: feature.charge ?? null,
       }));
       const price = majorUnits({ minorUnits: priceMinor, currency });
-      plans.push({ code, version, name, price, currency, interval, intervalCount, trialDays, features });
+      const minimumSpend = minimumSpendMinor == null ? null : majorUnits({ minorUnits: minimumSpendMinor, currency });
+      plans.push({
+        code,
+        version,
+        name,
+        price,
+        currency,
+        interval,
+        intervalCount,
+        trialDays,
+        anchor,
+        minimumSpend,
+        features,
+      });
     }
   }
   return plans;

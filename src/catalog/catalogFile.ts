@@ -1,63 +1,78 @@
 import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
-import { Decimal, parseDecimal } from '../domain/decimal.js';
 import { BillingError } from '../domain/errors.js';
 import { isCurrency, parseMoney } from '../domain/money.js';
-import { aggregations, intervals, overagePolicies } from './plan.entity.js';
+import type { ChargeModel } from '../domain/rating.js';
+import { chargeInFile, unitCharge } from './chargeFile.js';
+import { type CatalogCoupon, couponInFile } from './couponFile.js';
+import { atLeastZero, canonical, code, oneOf, whole } from './fileValues.js';
+import { aggregations, billingAnchors, intervals, overagePolicies } from './plan.entity.js';
 
-const code = z
-  .string()
-  .regex(/^[a-z][a-z0-9_]{0,62}$/, 'expected lower-case letters, digits and _, starting with a letter');
-/** Amounts are read as text, so that 49.00 never becomes a binary float. */
-const decimal = z.string().refine((text) => parseDecimal(text) !== undefined, 'expected a plain decimal such as 49.00');
-const supportedAggregations: readonly string[] = ['COUNT', 'SUM', 'MAX', 'LATEST'];
-const oneOf = <const T extends readonly string[]>(names: T) =>
-  z.preprocess((value) => (typeof value === 'string' ? value.toUpperCase() : value), z.enum(names));
-const whole = (min: number) => z.coerce.number().int().min(min).max(1_000);
-
-const metric = z.strictObject({
-  code,
-  name: z.string().min(1),
-  unit: code.optional(),
-  aggregation: oneOf(aggregations).refine((a) => supportedAggregations.includes(a), {
-    error: (issue) =>
-      `${String(issue.input)} is not supported yet; expected one of ${supportedAggregations.join(', ')}`,
-  }),
-});
-
-const limitedFeature = z
+const metric = z
   .strictObject({
-    /** Absent or null: unlimited. */
-    limit: decimal.refine((text) => !text.startsWith('-'), 'expected zero or more').nullish(),
+    code,
+    name: z.string().min(1),
+    unit: code.optional(),
+    aggregation: oneOf(aggregations),
+    /** With UNIQUE: the event property whose values are counted. */
+    property: z.string().min(1).max(200).optional(),
+  })
+  .superRefine(({ aggregation, property }, { addIssue }) => {
+    const mistake = (message: string): void => addIssue({ code: 'custom', path: ['property'], message });
+    if (aggregation === 'UNIQUE' && property === undefined)
+      mistake('aggregation: unique needs the property whose values it counts, such as user_id');
+    if (aggregation !== 'UNIQUE' && property !== undefined) mistake('property needs aggregation: unique');
+  });
+
+const grantedFeature = z
+  .strictObject({
+    /** Absent or null: unlimited; what is charged is then charged from the first unit. */
+    limit: atLeastZero.nullish(),
     overage: oneOf(overagePolicies).optional(),
-    unit_price: decimal.refine((text) => !text.startsWith('-'), 'expected zero or more').optional(),
+    /** Short for a charge of the model `unit`. */
+    unit_price: atLeastZero.optional(),
+    charge: chargeInFile.optional(),
   })
-  .refine((f) => f.overage !== 'CHARGE' || f.unit_price !== undefined, {
-    path: ['unit_price'],
-    error: 'overage: charge needs a unit_price',
-  })
-  .refine((f) => f.overage === 'CHARGE' || f.unit_price === undefined, {
-    path: ['unit_price'],
-    error: 'unit_price needs overage: charge',
+  .superRefine(({ overage, unit_price, charge }, { addIssue }) => {
+    const mistake = (field: string, message: string): void => addIssue({ code: 'custom', path: [field], message });
+    if (unit_price !== undefined && charge !== undefined) mistake('charge', 'expected unit_price or charge, not both');
+    if (overage === 'CHARGE' && unit_price === undefined && charge === undefined)
+      mistake('unit_price', 'overage: charge needs a unit_price or a charge');
+    if (overage !== 'CHARGE' && unit_price !== undefined) mistake('unit_price', 'unit_price needs overage: charge');
+    if (overage !== undefined && overage !== 'CHARGE' && charge !== undefined)
+      mistake('charge', `charge needs overage: charge, and not ${overage.toLowerCase()}`);
   });
 
 const plan = z.strictObject({
   code,
   name: z.string().min(1),
-  price: decimal.refine((text) => !text.startsWith('-'), 'expected zero or more'),
+  price: atLeastZero,
   currency: z.string().refine(isCurrency, 'expected an ISO 4217 code such as USD'),
   interval: oneOf(intervals),
   interval_count: whole(1).default(1),
   trial_days: whole(0).default(0),
+  anchor: oneOf(billingAnchors).default('ANNIVERSARY'),
+  minimum_spend: atLeastZero.optional(),
   /** Feature key (`storage_gb`) → its limit, or the limit with what happens beyond it. */
-  features: z.record(code, z.union([decimal.transform((limit) => ({ limit })), limitedFeature])).default({}),
+  features: z
+    .record(
+      code,
+      z.preprocess((value) => (typeof value === 'string' ? { limit: value } : value), grantedFeature),
+    )
+    .default({}),
 });
 
-const catalog = z.strictObject({
-  metrics: z.array(metric).default([]),
-  features: z.array(z.strictObject({ code, name: z.string().min(1) })).default([]),
-  plans: z.array(plan).min(1),
-});
+const catalog = z
+  .strictObject({
+    metrics: z.array(metric).default([]),
+    features: z.array(z.strictObject({ code, name: z.string().min(1) })).default([]),
+    plans: z.array(plan).default([]),
+    coupons: z.array(couponInFile).default([]),
+  })
+  .refine(({ plans, coupons }) => plans.length + coupons.length > 0, {
+    path: ['plans'],
+    error: 'expected at least one plan or coupon',
+  });
 
 export interface CatalogFeature {
   code: string;
@@ -65,7 +80,8 @@ export interface CatalogFeature {
   metricCode: string | null;
   limit: string | null;
   overage: (typeof overagePolicies)[number];
-  unitPrice: string | null;
+  /** Only with CHARGE. */
+  charge: ChargeModel | null;
 }
 export interface CatalogPlan {
   code: string;
@@ -75,6 +91,8 @@ export interface CatalogPlan {
   interval: (typeof intervals)[number];
   intervalCount: number;
   trialDays: number;
+  anchor: (typeof billingAnchors)[number];
+  minimumSpendMinor: bigint | null;
   features: CatalogFeature[];
 }
 export interface CatalogMetric {
@@ -82,10 +100,12 @@ export interface CatalogMetric {
   name: string;
   unit: string | null;
   aggregation: (typeof aggregations)[number];
+  property: string | null;
 }
 export interface Catalog {
   metrics: CatalogMetric[];
   plans: CatalogPlan[];
+  coupons: CatalogCoupon[];
 }
 
 /**
@@ -119,29 +139,47 @@ export function parseCatalog(yaml: string): Catalog {
   for (const [i, m] of parsed.data.metrics.entries()) define(['metrics', i, 'code'], featureKey(m), m.name, m.code);
   for (const [i, f] of parsed.data.features.entries()) define(['features', i, 'code'], f.code, f.name, null);
 
-  const plans = parsed.data.plans.map((p, i): CatalogPlan => {
-    if (parsed.data.plans.findIndex((other) => other.code === p.code) !== i)
-      mistake(['plans', i, 'code'], `'${p.code}' is defined twice`);
+  const { plans: plansInFile, coupons } = parsed.data;
+  const onlyOnce = (list: 'plans' | 'coupons', codes: readonly string[]): void => {
+    for (const [i, each] of codes.entries())
+      if (codes.indexOf(each) !== i) mistake([list, i, 'code'], `'${each}' is defined twice`);
+  };
+  onlyOnce(
+    'plans',
+    plansInFile.map((p) => p.code),
+  );
+  onlyOnce(
+    'coupons',
+    coupons.map((c) => c.code),
+  );
+
+  const plans = plansInFile.map((p, i): CatalogPlan => {
+    const minorOf = (field: 'price' | 'minimum_spend', amount: string): bigint =>
+      priceOf(amount, p.currency, (message) => mistake(['plans', i, field], message));
     return {
       code: p.code,
       name: p.name,
-      priceMinor: priceOf(p.price, p.currency, (message) => mistake(['plans', i, 'price'], message)),
+      priceMinor: minorOf('price', p.price),
       currency: p.currency,
       interval: p.interval,
       intervalCount: p.interval_count,
       trialDays: p.trial_days,
-      features: Object.entries(p.features).map(([key, feature]): CatalogFeature => {
+      anchor: p.anchor,
+      minimumSpendMinor: minorOf('minimum_spend', p.minimum_spend ?? '0') || null,
+      features: Object.entries(p.features).map(([key, { limit, overage, unit_price, charge }]): CatalogFeature => {
         const defined = byKey.get(key);
         if (!defined)
           mistake(['plans', i, 'features', key], `unknown feature; expected one of ${[...byKey.keys()].join(', ')}`);
-        const { overage, unit_price } = feature as { overage?: CatalogFeature['overage']; unit_price?: string };
+        const charged = charge ?? (unit_price === undefined ? null : unitCharge(canonical(unit_price)));
+        if (charged && defined?.metricCode === null)
+          mistake(['plans', i, 'features', key], 'has no metric, so there is nothing to charge for');
         return {
           code: key,
           name: defined?.name ?? key,
           metricCode: defined?.metricCode ?? null,
-          limit: feature.limit == null ? null : new Decimal(feature.limit).toFixed(),
-          overage: overage ?? (feature.limit == null ? 'ALLOW' : 'BLOCK'),
-          unitPrice: unit_price === undefined ? null : new Decimal(unit_price).toFixed(),
+          limit: limit == null ? null : canonical(limit),
+          overage: overage ?? (charged ? 'CHARGE' : limit == null ? 'ALLOW' : 'BLOCK'),
+          charge: charged,
         };
       }),
     };
@@ -152,8 +190,9 @@ export function parseCatalog(yaml: string): Catalog {
     name: m.name,
     unit: m.unit ?? null,
     aggregation: m.aggregation,
+    property: m.property ?? null,
   }));
-  return { metrics, plans };
+  return { metrics, plans, coupons };
 }
 
 /** `storage` in `gb` → `storage_gb`; a metric without a unit is its own key. */

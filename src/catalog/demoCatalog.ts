@@ -1,4 +1,4 @@
-/** The plans of the integration guide. `billing plan example` prints it as a start for one's own. */
+/** The plans of the integration guide. */
 export const demoCatalogYaml = `# Plans of the demo. Publish with: billing plan publish FILE
 metrics:
   - code: users

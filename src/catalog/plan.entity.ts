@@ -100,9 +100,7 @@ export const PlanFeature = defineEntity({
     /** Null: unlimited. */
     limit: exact().nullable().name('limit_quantity'),
     overage: p.enum(overagePolicies),
-    /** Major units of the plan's currency for each unit over the limit; only with CHARGE. */
-    unitPrice: exact().nullable(),
-    /** How use over the limit is priced; only with CHARGE. */
+    /** How use over the limit is priced, or all use where there is no limit; only with CHARGE. */
     charge: p.json<ChargeModel>().nullable(),
   },
 });

@@ -12,21 +12,33 @@ import {
   registerEnumType,
 } from 'type-graphql';
 import { Decimal } from '../domain/decimal.js';
+import type { ChargeModel } from '../domain/rating.js';
 import { load } from '../platform/batch.js';
 import { type Connection, connectionType } from '../platform/connection.js';
 import type { Context } from '../platform/context.js';
 import { enumOf, MoneyType, moneyOf, NodeType } from '../platform/graphqlTypes.js';
 import { publicId } from '../platform/ids.js';
 import { DecimalScalar } from '../platform/scalars.js';
-import { aggregations, intervals, type Metric, overagePolicies, type Plan, type PlanFeature } from './plan.entity.js';
+import { ChargeType } from './charge.type.js';
+import {
+  aggregations,
+  billingAnchors,
+  intervals,
+  type Metric,
+  overagePolicies,
+  type Plan,
+  type PlanFeature,
+} from './plan.entity.js';
 import { currentPlans, featuresByPlanIds, metricsByCodes } from './plans.js';
 
 const Interval = enumOf(intervals);
 const Aggregation = enumOf(aggregations);
 const OveragePolicy = enumOf(overagePolicies);
+const BillingAnchor = enumOf(billingAnchors);
 registerEnumType(Interval, { name: 'Interval' });
 registerEnumType(Aggregation, { name: 'Aggregation' });
 registerEnumType(OveragePolicy, { name: 'OveragePolicy' });
+registerEnumType(BillingAnchor, { name: 'BillingAnchor' });
 
 @ObjectType('Metric', { implements: NodeType })
 export class MetricType extends NodeType {
@@ -41,6 +53,9 @@ export class MetricType extends NodeType {
 
   @Field(() => Aggregation)
   aggregation!: Metric['aggregation'];
+
+  @Field(() => String, { nullable: true, description: 'With UNIQUE: the event property whose values are counted' })
+  property?: string | null;
 }
 
 @ObjectType('PlanFeature')
@@ -74,6 +89,11 @@ export class PlanType extends NodeType {
 
   @Field(() => Int)
   trialDays!: number;
+
+  @Field(() => BillingAnchor, {
+    description: "Where periods begin: on the day one subscribed (ANNIVERSARY), or on the calendar's own boundaries",
+  })
+  anchor!: Plan['anchor'];
 }
 
 const PlanConnection = connectionType('Plan', () => PlanType);
@@ -93,6 +113,14 @@ export class PlanFeatureResolver {
     return feature.limit == null ? null : new Decimal(feature.limit);
   }
 
+  @FieldResolver(() => ChargeType, {
+    nullable: true,
+    description: 'With overage CHARGE: how use over the limit is priced, or all use where there is no limit',
+  })
+  charge(@Root() feature: PlanFeature): ChargeModel | null {
+    return feature.charge ?? null;
+  }
+
   @FieldResolver(() => MetricType, { nullable: true })
   metric(@Root() feature: PlanFeature, @Ctx() { scope, actor }: Context): Promise<Metric | undefined> | null {
     return feature.metricCode == null ? null : load(scope, metricsByCodes, actor.accountId, feature.metricCode);
@@ -109,6 +137,11 @@ export class PlanResolver {
   @FieldResolver(() => MoneyType)
   price(@Root() plan: Plan): MoneyType {
     return moneyOf(plan.priceMinor, plan.currency);
+  }
+
+  @FieldResolver(() => MoneyType, { nullable: true, description: 'What the usage of a period costs at the least' })
+  minimumSpend(@Root() plan: Plan): MoneyType | null {
+    return plan.minimumSpendMinor == null ? null : moneyOf(plan.minimumSpendMinor, plan.currency);
   }
 
   @FieldResolver(() => [PlanFeatureType])

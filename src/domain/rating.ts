@@ -1,5 +1,6 @@
 import { Decimal, zero } from './decimal.js';
 import { currencyExponent, majorUnits, money, roundMinor } from './money.js';
+import { priceOf, step } from './pricing.js';
 
 export type OveragePolicy = 'BLOCK' | 'CHARGE' | 'ALLOW';
 
@@ -34,21 +35,49 @@ export interface ExplanationStep {
 export interface Rated {
   /** What is charged for, in the metric's unit. */
   quantity: Decimal;
+  /** Set where the amount is the quantity at this price, in major units, and nothing else. */
+  unitPrice: Decimal | null;
   amountMinor: bigint;
   /** From the events' total down to the amount. */
   explanation: ExplanationStep[];
 }
 
-const step = (label: string, expression: string, result: Decimal): ExplanationStep => ({
-  label,
-  expression,
-  result: result.toFixed(),
-});
-
 /** In minor units. Exact as a number in every client, and a thousand of them on one invoice still fit into 8 bytes. */
 export const maxChargeMinor = 9_000_000_000_000_000n;
+/** Of any metric in one period: the columns hold 20 digits before the point, and their sums and products must fit too. */
+export const maxQuantity = new Decimal('1e15');
 
-/** The exact product is rounded HALF_UP to the currency once, here. */
+/**
+ * How much of a metric may be counted where it is charged so: at the dearest price of the model, all of it must stay an
+ * amount that an invoice can hold. Fees beside that price (of tiers, of events, of the package that was only started) are
+ * not in it; they are few, and `maxChargeMinor` still caps the whole.
+ */
+export function mostQuantity(charge: ChargeModel, currency: string): Decimal {
+  const { price, per } = dearestPrice(charge);
+  if (price.isZero()) return maxQuantity;
+  const minorPrice = price.times(new Decimal(10).pow(currencyExponent(currency)));
+  const most = new Decimal(maxChargeMinor.toString()).times(per).div(minorPrice);
+  return Decimal.min(maxQuantity, most.toDecimalPlaces(12, Decimal.ROUND_DOWN));
+}
+
+/** Major units for each `per` units. Volume tiers may get cheaper, graduated ones dearer: no order is assumed. */
+function dearestPrice(charge: ChargeModel): { price: Decimal; per: Decimal | number } {
+  switch (charge.model) {
+    case 'unit':
+      return { price: new Decimal(charge.unitPrice), per: 1 };
+    case 'flat':
+      return { price: zero, per: 1 };
+    case 'graduated':
+    case 'volume':
+      return { price: Decimal.max(...charge.tiers.map(({ unitPrice }) => unitPrice)), per: 1 };
+    case 'package':
+      return { price: new Decimal(charge.packagePrice), per: new Decimal(charge.size) };
+    case 'percentage':
+      return { price: new Decimal(charge.percent), per: 100 };
+  }
+}
+
+/** The exact price is rounded HALF_UP to the currency once, here. */
 function roundedTo(currency: string, exact: Decimal): { amountMinor: bigint; step: ExplanationStep } {
   const digits = currencyExponent(currency);
   const amountMinor = roundMinor(exact.times(new Decimal(10).pow(digits)));
@@ -63,52 +92,93 @@ function roundedTo(currency: string, exact: Decimal): { amountMinor: bigint; ste
 }
 
 /**
- * Prices what was used beyond the limit, at `unitPrice` in major units of the currency per unit of the metric. Only
- * overage CHARGE prices anything: BLOCK let nothing through, and what a lowered limit left above it is not charged;
- * ALLOW is free. Without a limit nothing is over it; a metric paid from the first unit has the limit 0.
- * Never more than `maxChargeMinor`: usage is refused before it comes so far, and only a later, higher price can take what
- * was counted past it. Billing it must not fail for ever then.
+ * Prices `quantity` by a charge model: free units come off first, then the model prices the rest, then the minimum lifts what
+ * is below it, on no use at all too. `eventCount` is for the fixed fee of a percentage: free units make amounts free, not
+ * events. Never more than `maxChargeMinor`: usage is refused before it comes so far, and only fees or a later, higher price
+ * can take what was counted past it. Billing it must not fail for ever then.
+ */
+export function rateCharge({
+  quantity,
+  eventCount,
+  charge,
+  currency,
+}: {
+  quantity: Decimal;
+  eventCount: number;
+  charge: ChargeModel;
+  currency: string;
+}): Rated {
+  const explanation: ExplanationStep[] = [];
+  const freeUnits = new Decimal(charge.freeUnits);
+  const charged = Decimal.max(quantity.minus(freeUnits), 0);
+  if (freeUnits.greaterThan(0))
+    explanation.push(step('Less free units', `max(${quantity.toFixed()} - ${freeUnits.toFixed()}, 0)`, charged));
+
+  const priced = priceOf({ quantity: charged, eventCount, charge, currency });
+  explanation.push(...priced.steps);
+
+  const minimum = new Decimal(charge.minimum);
+  const most = new Decimal(majorUnits(money(maxChargeMinor, currency)));
+  const lifted = Decimal.max(priced.exact, minimum);
+  if (lifted.greaterThan(priced.exact))
+    explanation.push(step('At least', `max(${priced.exact.toFixed()}, ${minimum.toFixed()}) ${currency}`, lifted));
+  const exact = Decimal.min(lifted, most);
+  if (exact.lessThan(lifted))
+    explanation.push(step('At most', `${most.toFixed()} ${currency} for one metric in one period`, most));
+
+  const rounded = roundedTo(currency, exact);
+  explanation.push(rounded.step);
+  const byUnit = charge.model === 'unit' && exact.equals(priced.exact);
+  return {
+    quantity: charged,
+    unitPrice: byUnit ? new Decimal(charge.unitPrice) : null,
+    amountMinor: rounded.amountMinor,
+    explanation,
+  };
+}
+
+/**
+ * What a window's use costs. Only overage CHARGE prices anything: what is over the limit or, without a limit, all of it, from
+ * the first unit (pay per use). BLOCK let nothing through, and what a lowered limit left above it is not charged; ALLOW is
+ * free. Events are counted for a period and not for its limit: once anything is over it, a fixed fee is for all of them.
  * Throws an `Error` when there is something to charge and no price: publishing such a plan is refused.
  */
-export function rateOverage({
+export function rateUsage({
   used,
+  eventCount,
   limit,
   overage,
-  unitPrice,
+  charge,
   currency,
 }: {
   used: Decimal;
+  eventCount: number;
   limit: Decimal | null;
   overage: OveragePolicy;
-  unitPrice: Decimal | null;
+  charge: ChargeModel | null;
   currency: string;
 }): Rated {
   const explanation = [step('Used in the period', used.toFixed(), used)];
-  let quantity = zero;
-  let exact = zero;
-
-  if (limit === null) {
-    explanation.push(step('Over the limit', 'unlimited', zero));
-  } else {
-    const over = Decimal.max(used.minus(limit), 0);
+  const over = limit === null ? used : Decimal.max(used.minus(limit), 0);
+  if (limit !== null) {
     explanation.push(step('Included', limit.toFixed(), limit));
     explanation.push(step('Over the limit', `max(${used.toFixed()} - ${limit.toFixed()}, 0)`, over));
-    if (overage === 'CHARGE') quantity = over;
-    else if (over.greaterThan(0)) explanation.push(step('Charged', `overage ${overage} is not charged`, zero));
-  }
+  } else if (overage === 'CHARGE') explanation.push(step('Paid from the first unit', over.toFixed(), over));
+  else explanation.push(step('Over the limit', 'unlimited', zero));
 
-  if (quantity.greaterThan(0)) {
-    if (unitPrice === null) throw new Error(`${quantity.toFixed()} over the limit to charge, but no unit price`);
-    exact = quantity.times(unitPrice);
-    explanation.push(step('Times unit price', `${quantity.toFixed()} × ${unitPrice.toFixed()} ${currency}`, exact));
+  if (overage === 'CHARGE' && charge !== null) {
+    const counts = limit === null || over.greaterThan(0);
+    const rated = rateCharge({ quantity: over, eventCount: counts ? eventCount : 0, charge, currency });
+    return { ...rated, explanation: [...explanation, ...rated.explanation] };
   }
-
-  const most = new Decimal(majorUnits(money(maxChargeMinor, currency)));
-  if (exact.greaterThan(most)) {
-    exact = most;
-    explanation.push(step('At most', `${most.toFixed()} ${currency} for one metric in one period`, most));
-  }
-  const rounded = roundedTo(currency, exact);
-  explanation.push(rounded.step);
-  return { quantity, amountMinor: rounded.amountMinor, explanation };
+  if (overage === 'CHARGE' && over.greaterThan(0)) throw new Error(`${over.toFixed()} to charge, but no charge model`);
+  if (limit !== null && over.greaterThan(0))
+    explanation.push(step('Charged', `overage ${overage} is not charged`, zero));
+  const nothing = roundedTo(currency, zero);
+  return {
+    quantity: zero,
+    unitPrice: null,
+    amountMinor: nothing.amountMinor,
+    explanation: [...explanation, nothing.step],
+  };
 }

@@ -1,7 +1,6 @@
-import { Decimal } from './decimal.js';
-import { currencyExponent } from './money.js';
+import type { Decimal } from './decimal.js';
 import type { Period } from './period.js';
-import { maxChargeMinor, type OveragePolicy } from './rating.js';
+import { type ChargeModel, maxQuantity, mostQuantity, type OveragePolicy } from './rating.js';
 import { crossThresholds } from './thresholds.js';
 
 export type Aggregation = 'COUNT' | 'SUM' | 'MAX' | 'LATEST' | 'UNIQUE' | 'WEIGHTED_SUM';
@@ -15,8 +14,8 @@ export interface UsageWindow {
   /** `null` is unlimited. */
   limit: Decimal | null;
   overage: OveragePolicy;
-  /** Major units of `currency` for each unit over the limit; `null` when nothing is charged. */
-  unitPrice: Decimal | null;
+  /** How use over the limit is priced; `null` when nothing is charged. */
+  charge: ChargeModel | null;
   currency: string;
   used: Decimal;
   eventCount: number;
@@ -73,8 +72,6 @@ interface Counter {
 export const lateMs = 24 * 3_600_000;
 const aheadMs = 5 * 60_000;
 const namedMetrics = 20;
-/** Of any metric in one period: the columns hold 20 digits before the point, and their sums and products must fit too. */
-const maxUsed = new Decimal('1e15');
 
 const reject = (code: UsageRejection['code'], field: string, message: string): UsageRejection => ({
   status: 'REJECTED',
@@ -93,15 +90,9 @@ const startCounting = (window: UsageWindow): Counter => ({
   latestMs: window.latestAt?.getTime() ?? Number.NEGATIVE_INFINITY,
 });
 
-/** Where use is charged, all of it at the window's price must stay an amount that an invoice can hold. */
-function mostUsed({ overage, unitPrice, currency }: UsageWindow): Decimal {
-  if (overage !== 'CHARGE' || !unitPrice?.greaterThan(0)) return maxUsed;
-  const minorPrice = unitPrice.times(new Decimal(10).pow(currencyExponent(currency)));
-  return Decimal.min(
-    maxUsed,
-    new Decimal(maxChargeMinor.toString()).div(minorPrice).toDecimalPlaces(12, Decimal.ROUND_DOWN),
-  );
-}
+/** Where use is charged, what it costs must stay an amount that an invoice can hold. */
+const mostUsed = ({ overage, charge, currency }: UsageWindow): Decimal =>
+  overage === 'CHARGE' && charge !== null ? mostQuantity(charge, currency) : maxQuantity;
 
 /**
  * Decides on a batch of events of one account, in order, against all its windows for their metrics that may still take

@@ -278,7 +278,8 @@ async function announce(tx: Tx, windows: readonly UsageWindow[], changes: readon
     }
   }
   const costs = changed.some(
-    ({ change, window }) => window.overage === 'CHARGE' && window.limit && change.used.greaterThan(window.limit),
+    ({ change, window }) =>
+      window.overage === 'CHARGE' && (window.limit === null || change.used.greaterThan(window.limit)),
   );
   if (costs) {
     await rowsOf(

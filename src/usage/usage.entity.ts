@@ -20,8 +20,7 @@ export const UsageWindow = defineEntity({
     periodEnd: instant(),
     limit: exact().nullable().name('limit_quantity'),
     overage: p.enum(overagePolicies),
-    unitPrice: exact().nullable(),
-    /** How use over the limit is priced; null when nothing is charged. */
+    /** How use over the limit is priced, or all use where there is no limit; null when nothing is charged. */
     charge: p.json<ChargeModel>().nullable(),
     currency: text(),
     used: exact().default('0'),

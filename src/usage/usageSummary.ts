@@ -4,13 +4,14 @@ import type { OveragePolicy } from '../catalog/plan.entity.js';
 import { Decimal } from '../domain/decimal.js';
 import { invalid } from '../domain/errors.js';
 import { type Period, periodAt } from '../domain/period.js';
+import type { ChargeModel } from '../domain/rating.js';
 import { usedPercent } from '../domain/thresholds.js';
 import { isPageSize } from '../platform/connection.js';
 import { instantOf, rowsOf, sql } from '../platform/sql.js';
 import { rateWindow } from './rateWindow.js';
 
 export interface UsageItem {
-  metric: { id: string; code: string; name: string; unit: string | null; aggregation: string };
+  metric: { id: string; code: string; name: string; unit: string | null; aggregation: string; property: string | null };
   used: Decimal;
   /** Null: unlimited. */
   limit: Decimal | null;
@@ -35,13 +36,15 @@ interface Row {
   used: string;
   limit_quantity: string | null;
   overage: OveragePolicy;
-  unit_price: string | null;
+  event_count: number;
+  charge: ChargeModel | null;
   window_currency: string;
   metric_id: string;
   code: string;
   name: string;
   unit: string | null;
   aggregation: string;
+  property: string | null;
 }
 
 /** One statement, so that the watermark and the counters are of one moment. */
@@ -49,8 +52,8 @@ const summaryRows = (em: EntityManager, accountId: string, which: ReturnType<typ
   rowsOf(
     em,
     sql<Row>`
-      select c.watermark, w.period_start, w.period_end, w.used, w.limit_quantity, w.overage, w.unit_price,
-        w.currency as window_currency, m.id as metric_id, m.code, m.name, m.unit, m.aggregation
+      select c.watermark, w.period_start, w.period_end, w.used, w.event_count, w.limit_quantity, w.overage, w.charge,
+        w.currency as window_currency, m.id as metric_id, m.code, m.name, m.unit, m.aggregation, m.property
       from (select ${accountId}::uuid as account_id) a
       left join usage_cursor c on c.account_id = a.account_id
       left join usage_window w on w.account_id = a.account_id and ${which}
@@ -62,15 +65,23 @@ const itemOf = (row: Row): UsageItem => {
   const used = new Decimal(row.used);
   const limit = row.limit_quantity === null ? null : new Decimal(row.limit_quantity);
   return {
-    metric: { id: row.metric_id, code: row.code, name: row.name, unit: row.unit, aggregation: row.aggregation },
+    metric: {
+      id: row.metric_id,
+      code: row.code,
+      name: row.name,
+      unit: row.unit,
+      aggregation: row.aggregation,
+      property: row.property,
+    },
     used,
     limit,
     percent: usedPercent({ used, limit })?.toNumber() ?? null,
     chargeMinor: rateWindow({
       used: row.used,
+      eventCount: row.event_count,
       limit: row.limit_quantity,
       overage: row.overage,
-      unitPrice: row.unit_price,
+      charge: row.charge,
       currency: row.window_currency,
     }).amountMinor,
     overage: row.overage,

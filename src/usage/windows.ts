@@ -3,6 +3,7 @@ import type { PlanFeature } from '../catalog/plan.entity.js';
 import { Metric } from '../catalog/plan.entity.js';
 import { Decimal, zero } from '../domain/decimal.js';
 import type { Period } from '../domain/period.js';
+import type { ChargeModel } from '../domain/rating.js';
 import { crossThresholds, defaultThresholdPercents } from '../domain/thresholds.js';
 import { type UsageWindow as DomainWindow, lateMs } from '../domain/usage.js';
 import type { LineDraft } from '../invoice/issueInvoice.js';
@@ -21,7 +22,7 @@ interface RawWindow {
   period_end: string;
   limit_quantity: string | null;
   overage: DomainWindow['overage'];
-  unit_price: string | null;
+  charge: ChargeModel | null;
   currency: string;
   used: string;
   event_count: number;
@@ -44,7 +45,7 @@ export async function lockWindows(
   const rows = await rowsOf(
     tx.em,
     sql<RawWindow>`
-      select id, metric_code, aggregation, period_start, period_end, limit_quantity, overage, unit_price, currency, used, event_count,
+      select id, metric_code, aggregation, period_start, period_end, limit_quantity, overage, charge, currency, used, event_count,
         latest_at, threshold_percents::text[], fired_percents::text[], closed_at
       from usage_window
       where account_id = ${tx.accountId} and metric_code = any(${metrics}::text[])
@@ -58,7 +59,7 @@ export async function lockWindows(
     period: { start: instantOf(row.period_start), end: instantOf(row.period_end) },
     limit: row.limit_quantity === null ? null : new Decimal(row.limit_quantity),
     overage: row.overage,
-    unitPrice: row.unit_price === null ? null : new Decimal(row.unit_price),
+    charge: row.charge,
     currency: row.currency,
     used: new Decimal(row.used),
     eventCount: row.event_count,
@@ -151,7 +152,7 @@ export async function changeWindowLimits(tx: Tx, terms: WindowTerms): Promise<vo
   });
 }
 
-/** Ends the open windows at `at` and returns what they add to the invoice: one line for each with charged overage. */
+/** Ends the open windows at `at` and returns what they add to the invoice: one line for each whose use costs something. */
 export async function closeWindows(
   tx: Tx,
   { subscriptionId, at }: { subscriptionId: string; at: Date },
@@ -209,13 +210,13 @@ const metricCodes = (features: readonly PlanFeature[]): string[] =>
 /** What a window gets of a plan. A metric the plan doesn't grant takes no more usage. */
 function termsUnder(features: readonly PlanFeature[], metricCode: string): ReturnType<typeof termsOf> {
   const feature = features.find((f) => f.metricCode === metricCode);
-  return feature ? termsOf(feature) : { limit: '0', overage: 'BLOCK', unitPrice: null };
+  return feature ? termsOf(feature) : { limit: '0', overage: 'BLOCK', charge: null };
 }
 
 const termsOf = (feature: PlanFeature) => ({
   limit: feature.limit ?? null,
   overage: feature.overage,
-  unitPrice: feature.unitPrice ?? null,
+  charge: feature.charge ?? null,
 });
 
 /** The subscription's open windows, locked: no usage counts in them until the transaction ends. */

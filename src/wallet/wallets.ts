@@ -1,7 +1,7 @@
 import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
 import { accountById } from '../account/createAccount.js';
-import { Decimal, zero } from '../domain/decimal.js';
-import { rateOverage } from '../domain/rating.js';
+import { Decimal } from '../domain/decimal.js';
+import { type ChargeModel, rateUsage } from '../domain/rating.js';
 import type { BatchFunction } from '../platform/batch.js';
 import { byId, type Connection, type PageArgs, page } from '../platform/connection.js';
 import { type Tx, transact } from '../platform/db.js';
@@ -47,24 +47,26 @@ export async function walletView(
 }
 
 /**
- * What open usage windows would add to the next invoice, in minor units; each window rounded like the line it becomes.
- * Reads the windows' own columns, because the wallet can't ask the features that stand right of it.
+ * What open usage windows would add to the next invoice, in minor units; each window rated and rounded like the line it
+ * becomes. Those within their limit too: a charge may have a minimum. Reads the windows' own columns, because the wallet
+ * can't ask the features that stand right of it.
  */
 export async function chargesNotInvoiced(em: EntityManager, accountId: string): Promise<bigint> {
   const rows = await rowsOf(
     em,
-    sql<{ over: string; unit_price: string; currency: string }>`
-      select (used - limit_quantity)::text as over, unit_price, currency from usage_window
-      where account_id = ${accountId} and closed_at is null and overage = 'CHARGE' and used > limit_quantity`,
+    sql<{ used: string; event_count: number; limit_quantity: string | null; charge: ChargeModel; currency: string }>`
+      select used, event_count, limit_quantity, charge, currency from usage_window
+      where account_id = ${accountId} and closed_at is null and overage = 'CHARGE'`,
   );
   return rows.reduce(
     (sum, row) =>
       sum +
-      rateOverage({
-        used: new Decimal(row.over),
-        limit: zero,
+      rateUsage({
+        used: new Decimal(row.used),
+        eventCount: row.event_count,
+        limit: row.limit_quantity === null ? null : new Decimal(row.limit_quantity),
         overage: 'CHARGE',
-        unitPrice: new Decimal(row.unit_price),
+        charge: row.charge,
         currency: row.currency,
       }).amountMinor,
     0n,

@@ -1,13 +1,15 @@
 import fc from 'fast-check';
 import { Decimal } from '../../src/domain/decimal.js';
-import { type OveragePolicy, rateOverage } from '../../src/domain/rating.js';
+import { type OveragePolicy, rateUsage } from '../../src/domain/rating.js';
+import { unitCharge } from './usageBuilders.js';
 
 const rate = (used: string, limit: string | null, overage: OveragePolicy, unitPrice: string | null, currency = 'USD') =>
-  rateOverage({
+  rateUsage({
     used: new Decimal(used),
+    eventCount: 1,
     limit: limit === null ? null : new Decimal(limit),
     overage,
-    unitPrice: unitPrice === null ? null : new Decimal(unitPrice),
+    charge: unitPrice === null ? null : unitCharge(unitPrice),
     currency,
   });
 
@@ -24,7 +26,9 @@ test.each<[string, string | null, OveragePolicy, string | null, string, string, 
   ['12', '10', 'BLOCK', null, 'USD', '0', 0n],
   ['12', '10', 'ALLOW', null, 'USD', '0', 0n],
   ['12', '10', 'ALLOW', '1.50', 'USD', '0', 0n],
-  ['12', null, 'CHARGE', '1.50', 'USD', '0', 0n],
+  ['12', null, 'CHARGE', '1.50', 'USD', '12', 1800n],
+  ['0', null, 'CHARGE', '1.50', 'USD', '0', 0n],
+  ['12', null, 'ALLOW', null, 'USD', '0', 0n],
   ['1000000000000000', '0', 'CHARGE', '1000', 'USD', '1000000000000000', 9_000_000_000_000_000n],
 ])('%s used of %s, overage %s at %s %s: %s units, %p', (used, limit, overage, unitPrice, currency, quantity, amountMinor) => {
   const rated = rate(used, limit, overage, unitPrice, currency);
@@ -53,6 +57,31 @@ test('the explanation says why something over the limit is free', () => {
   expect(rate('12', null, 'BLOCK', null).explanation.map(({ expression }) => expression)).toContain('unlimited');
 });
 
+test('without a limit all of it is charged, from the first unit', () => {
+  expect(rate('12', null, 'CHARGE', '1.5').explanation).toEqual([
+    { label: 'Used in the period', expression: '12', result: '12' },
+    { label: 'Paid from the first unit', expression: '12', result: '12' },
+    { label: 'Times unit price', expression: '12 × 1.5 USD', result: '18' },
+    { label: 'Amount', expression: 'round(18, 2 decimals, HALF_UP) USD', result: '18.00' },
+  ]);
+});
+
+test('a minimum is due on use within the limit too; events cost their fee once anything is over it', () => {
+  const fees = { model: 'percentage', percent: '1', fixedFee: '0.50', freeEvents: 1, freeUnits: '0' } as const;
+  const cost = (used: string, minimum: string) =>
+    rateUsage({
+      used: new Decimal(used),
+      eventCount: 4,
+      limit: new Decimal(100),
+      overage: 'CHARGE',
+      charge: { ...fees, minimum },
+      currency: 'USD',
+    }).amountMinor;
+  expect(cost('100', '0')).toBe(0n);
+  expect(cost('100', '20')).toBe(2000n);
+  expect(cost('200', '0')).toBe(100n + 150n);
+});
+
 test('the largest quantity at the longest price stays exact', () => {
   const exact = rate(
     '99999999999999999999.999999999999',
@@ -66,7 +95,7 @@ test('the largest quantity at the longest price stays exact', () => {
 });
 
 test('something to charge without a price is a broken plan', () => {
-  expect(() => rate('12', '10', 'CHARGE', null)).toThrow('2 over the limit');
+  expect(() => rate('12', '10', 'CHARGE', null)).toThrow('2 to charge');
   expect(rate('10', '10', 'CHARGE', null).amountMinor).toBe(0n);
 });
 
@@ -79,7 +108,8 @@ test('what is charged is never negative, and its last step is the amount', () =>
       fc.constantFrom<OveragePolicy>('BLOCK', 'CHARGE', 'ALLOW'),
       quantity,
       (used, limit, overage, unitPrice) => {
-        const rated = rateOverage({ used, limit, overage, unitPrice, currency: 'USD' });
+        const charge = unitCharge(unitPrice.toFixed());
+        const rated = rateUsage({ used, eventCount: 1, limit, overage, charge, currency: 'USD' });
         expect(rated.amountMinor).toBeGreaterThanOrEqual(0n);
         expect(new Decimal(rated.explanation.at(-1)!.result).times(100).toFixed()).toBe(rated.amountMinor.toString());
         expect(rated.explanation.every(({ result }) => /^\d+(\.\d+)?$/.test(result))).toBe(true);

@@ -1,5 +1,5 @@
 import { decideUsage, type UsageEvent, type UsageWindow, type WindowChange } from '../../src/domain/usage.js';
-import { april, hourMs, may, now, statuses, usageEvent, usageWindow } from './usageBuilders.js';
+import { april, hourMs, may, now, statuses, unitCharge, usageEvent, usageWindow } from './usageBuilders.js';
 
 const decide = (
   events: UsageEvent[],
@@ -307,15 +307,15 @@ describe('how much can be counted', () => {
     ['MAX', { aggregation: 'MAX' }, '99999999999999999999', ['INVALID']],
     ['LATEST', { aggregation: 'LATEST' }, '99999999999999999999', ['INVALID']],
     ['COUNT has no value', { aggregation: 'COUNT' }, '99999999999999999999', ['ACCEPTED']],
-    ['charged, up to 9e15 minor units', { ...charged, unitPrice: '100' }, '900000000000', ['ACCEPTED']],
-    ['charged, no more', { ...charged, unitPrice: '100' }, '900000000000.01', ['INVALID']],
+    ['charged, up to 9e15 minor units', { ...charged, charge: unitCharge('100') }, '900000000000', ['ACCEPTED']],
+    ['charged, no more', { ...charged, charge: unitCharge('100') }, '900000000000.01', ['INVALID']],
     [
       'charged in a currency without decimals',
-      { ...charged, unitPrice: '100', currency: 'JPY' },
+      { ...charged, charge: unitCharge('100'), currency: 'JPY' },
       '90000000000000',
       ['ACCEPTED'],
     ],
-    ['for nothing', { ...charged, unitPrice: '0' }, most, ['ACCEPTED']],
+    ['for nothing', { ...charged, charge: unitCharge('0') }, most, ['ACCEPTED']],
   ])('%s', (_name, given, value, expected) => {
     const { decisions } = decide([usageEvent('t1', value)], [usageWindow({ limit: null, ...given })]);
     expect(statuses(decisions)).toEqual(expected);

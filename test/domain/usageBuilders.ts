@@ -1,4 +1,5 @@
 import { Decimal } from '../../src/domain/decimal.js';
+import type { ChargeModel } from '../../src/domain/rating.js';
 import type { UsageDecision, UsageEvent, UsageWindow } from '../../src/domain/usage.js';
 
 export const hourMs = 3_600_000;
@@ -6,11 +7,18 @@ export const april = { start: new Date('2026-04-01T00:00:00Z'), end: new Date('2
 export const may = { start: april.end, end: new Date('2026-06-01T00:00:00Z') };
 export const now = new Date('2026-04-15T12:00:00Z');
 
+export const unitCharge = (unitPrice: string): ChargeModel => ({
+  model: 'unit',
+  unitPrice,
+  freeUnits: '0',
+  minimum: '0',
+});
+
 export const usageWindow = (
-  given: Partial<Omit<UsageWindow, 'used' | 'limit' | 'unitPrice'>> & {
+  given: Partial<Omit<UsageWindow, 'used' | 'limit' | 'charge'>> & {
     used?: string;
     limit?: string | null;
-    unitPrice?: string;
+    charge?: ChargeModel;
   } = {},
 ): UsageWindow => ({
   id: 'april',
@@ -26,7 +34,7 @@ export const usageWindow = (
   closedAt: null,
   ...given,
   used: new Decimal(given.used ?? 0),
-  unitPrice: given.unitPrice === undefined ? null : new Decimal(given.unitPrice),
+  charge: given.charge ?? null,
   limit: given.limit === null ? null : new Decimal(given.limit ?? 100),
 });
 

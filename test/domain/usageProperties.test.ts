@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { Decimal } from '../../src/domain/decimal.js';
-import { maxChargeMinor, rateOverage } from '../../src/domain/rating.js';
+import { maxChargeMinor, rateUsage } from '../../src/domain/rating.js';
 import { decideUsage, type UsageDecision, type UsageEvent, type UsageWindow } from '../../src/domain/usage.js';
-import { april, hourMs, statuses, usageWindow } from './usageBuilders.js';
+import { april, hourMs, statuses, unitCharge, usageWindow } from './usageBuilders.js';
 
 const startMs = april.start.getTime() - 12 * hourMs;
 const metrics = { sum: 'SUM', count: 'COUNT', max: 'MAX', latest: 'LATEST' } as const;
@@ -123,7 +123,7 @@ test('whatever values and prices: what is counted fits, and so does what it cost
       price,
       fc.constantFrom('USD', 'JPY', 'KWD', 'CLF'),
       (values, unitPrice, currency) => {
-        const window = usageWindow({ overage: 'CHARGE', limit: '0', unitPrice, currency });
+        const window = usageWindow({ overage: 'CHARGE', limit: '0', charge: unitCharge(unitPrice), currency });
         const events = values.map((of, i) => ({
           transactionId: `t${i}`,
           metric: window.metric,
@@ -139,7 +139,7 @@ test('whatever values and prices: what is counted fits, and so does what it cost
         });
         for (const { used } of changes) {
           expect(used.lessThanOrEqualTo('1e15')).toBe(true);
-          const { amountMinor, explanation } = rateOverage({ ...window, used });
+          const { amountMinor, explanation } = rateUsage({ ...window, used });
           expect(amountMinor).toBeLessThanOrEqual(maxChargeMinor);
           expect(explanation.some(({ label }) => label === 'At most')).toBe(false);
         }

@@ -42,6 +42,18 @@ plans:
     trial_days: 14
     features: { minutes: { limit: 10, overage: charge, unit_price: 0.10 } }
   - { code: euro, name: Euro, price: 10.00, currency: EUR, interval: month }
+  - code: metered
+    name: Metered
+    price: 10.00
+    currency: USD
+    interval: month
+    features:
+      minutes:
+        charge:
+          model: graduated
+          tiers: [{ up_to: 5, unit_price: 10.00, flat_fee: 100.00 }, { unit_price: 5.00, flat_fee: 50.00 }]
+      requests: { limit: 10, charge: { model: package, size: 10, price: 3.00 } }
+      peak: { limit: 100, charge: { model: unit, unit_price: 0.50, minimum: 20.00 } }
 `;
 
 export const usd = (amount: string): Money => parseMoney(amount, 'USD');

@@ -308,7 +308,7 @@ describe('at the end of a period', () => {
       await renewal.query('begin');
       await renewal.query(
         `insert into usage_window select account_id, gen_random_uuid(), subscription_id, metric_code, feature_name, position, aggregation,
-           period_end, period_end + interval '1 month', limit_quantity, overage, unit_price, currency, 0, 0, null, threshold_percents, '{}', null
+           period_end, period_end + interval '1 month', limit_quantity, overage, currency, 0, 0, null, threshold_percents, '{}', null, charge
          from usage_window where account_id = $1`,
         [account.id],
       );

@@ -1,0 +1,90 @@
+import { createHash } from 'node:crypto';
+import { Decimal } from '../domain/decimal.js';
+import type { ChargeModel } from '../domain/rating.js';
+import type { CatalogPlan } from './catalogFile.js';
+import type { Plan, PlanFeature } from './plan.entity.js';
+
+/**
+ * Equal for equal content. What came into the catalog after the first versions were published is left out where it says
+ * nothing: a plan without it is the same plan still, and keeps its hash.
+ */
+export function planHash(plan: CatalogPlan): string {
+  const { anchor, minimumSpendMinor, features, ...rest } = plan;
+  return contentHash({
+    ...rest,
+    features: features.map(({ charge, ...feature }) => {
+      const unitPrice = charge === null ? null : plainPrice(charge);
+      return unitPrice === undefined ? { ...feature, charge } : { ...feature, unitPrice };
+    }),
+    ...(anchor === 'ANNIVERSARY' ? {} : { anchor }),
+    ...(minimumSpendMinor === null ? {} : { minimumSpendMinor }),
+  });
+}
+
+export const contentHash = (content: object): string =>
+  createHash('sha256')
+    .update(JSON.stringify(content, (_key, value: unknown) => (typeof value === 'bigint' ? value.toString() : value)))
+    .digest('hex');
+
+/** The price of a charge that is nothing but a price per unit. */
+const plainPrice = (charge: ChargeModel): string | undefined =>
+  charge.model === 'unit' && charge.freeUnits === '0' && charge.minimum === '0' ? charge.unitPrice : undefined;
+
+type Terms = Pick<
+  Plan,
+  'name' | 'priceMinor' | 'currency' | 'interval' | 'intervalCount' | 'trialDays' | 'anchor' | 'minimumSpendMinor'
+>;
+type Granted = Pick<PlanFeature, 'code' | 'limit' | 'overage' | 'charge'>;
+
+/** What is said of a plan, by the name that the catalog file has for it. */
+export function planTerms(plan: Terms, features: readonly Granted[]): Map<string, string> {
+  return new Map([
+    ['name', plan.name],
+    ['price', `${plan.priceMinor}`],
+    ['currency', plan.currency],
+    ['interval', `${plan.intervalCount} ${plan.interval}`],
+    ['trial_days', `${plan.trialDays}`],
+    ['anchor', plan.anchor.toLowerCase()],
+    ['minimum_spend', `${plan.minimumSpendMinor ?? 'none'}`],
+    ...features.map(({ code, limit, overage, charge }): [string, string] => [
+      `features.${code}`,
+      `${limit == null ? 'unlimited' : new Decimal(limit).toFixed()} ${overage.toLowerCase()}${charge == null ? '' : ` at ${describeCharge(charge)}`}`,
+    ]),
+  ]);
+}
+
+/** `price: 4900 → 5900`, one entry for each difference. */
+export const differencesOf = (before: Map<string, string>, after: Map<string, string>): string[] =>
+  [...new Set([...before.keys(), ...after.keys()])]
+    .filter((key) => before.get(key) !== after.get(key))
+    .map((key) => `${key}: ${before.get(key) ?? 'none'} → ${after.get(key) ?? 'none'}`);
+
+/** `0.03` for a plain price per unit, `graduated: up to 5 10 + 100, beyond 5`: how a charge reads in a diff. */
+export function describeCharge(charge: ChargeModel): string {
+  const extras = [
+    ...(charge.freeUnits === '0' ? [] : [`${charge.freeUnits} free`]),
+    ...(charge.minimum === '0' ? [] : [`at least ${charge.minimum}`]),
+  ];
+  return [describeModel(charge), ...extras].join(', ');
+}
+
+function describeModel(charge: ChargeModel): string {
+  switch (charge.model) {
+    case 'unit':
+      return charge.unitPrice;
+    case 'flat':
+      return `flat ${charge.amount}`;
+    case 'graduated':
+    case 'volume':
+      return `${charge.model} ${charge.tiers
+        .map(({ upTo, unitPrice, flatFee }) => {
+          const until = upTo === null ? 'beyond' : `up to ${upTo}`;
+          return `${until} ${unitPrice}${flatFee === '0' ? '' : ` + ${flatFee}`}`;
+        })
+        .join(', ')}`;
+    case 'package':
+      return `${charge.packagePrice} per ${charge.size}`;
+    case 'percentage':
+      return `${charge.percent} %${charge.fixedFee === '0' ? '' : ` + ${charge.fixedFee} per event after ${charge.freeEvents}`}`;
+  }
+}
