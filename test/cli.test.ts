@@ -152,6 +152,14 @@ describe('plans', () => {
     expect((await run(['plan', 'publish', file])).out).toContain('Nothing to publish');
   });
 
+  test('a coupon is published, and archived, once', async () => {
+    const off = 'coupons:\n  - { code: CLI_OFF, name: Off, percent_off: 10';
+    const publishOff = async (end: string) => (await run(['plan', 'publish', '-'], `${off}${end} }`)).out;
+    expect(await publishOff('')).toMatch(/^\+ {2}coupon +CLI_OFF +created$/m);
+    expect(await publishOff(', archived: true')).toMatch(/^~ {2}coupon +CLI_OFF +archived$/m);
+    expect(await publishOff(', archived: true')).toContain('Nothing to publish');
+  });
+
   test('mistakes in a file are all said, with their lines', async () => {
     const { code, err } = await run(['plan', 'publish', '-'], 'plans:\n  - { code: X, name: N, price: 1 }\n');
     expect(code).toBe(1);

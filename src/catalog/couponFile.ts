@@ -26,10 +26,12 @@ const instant = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}
 /** The last moment of a date, as UTC has it (the catalog belongs to no account's zone); an RFC 3339 instant is itself. */
 function lastMoment(text: string): Date | undefined {
   if (!calendarDate.test(text) && !instant.test(text)) return undefined;
-  const at = new Date(calendarDate.test(text) ? `${text}T23:59:59.999Z` : text);
-  // A Date would take 31 February for 3 March.
-  const exists = !Number.isNaN(at.getTime()) && (!calendarDate.test(text) || at.toISOString().startsWith(text));
-  return exists ? at : undefined;
+  const day = text.slice(0, 10);
+  const endOfDay = new Date(`${day}T23:59:59.999Z`);
+  const at = calendarDate.test(text) ? endOfDay : new Date(text);
+  // A Date takes 30 February for 2 March.
+  const exists = !Number.isNaN(endOfDay.getTime()) && endOfDay.toISOString().startsWith(day);
+  return exists && !Number.isNaN(at.getTime()) ? at : undefined;
 }
 
 /** A coupon as the file spells it. */

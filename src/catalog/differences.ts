@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Decimal } from '../domain/decimal.js';
-import type { ChargeModel } from '../domain/rating.js';
+import type { ChargeModel, PriceTier } from '../domain/rating.js';
 import type { CatalogPlan } from './catalogFile.js';
 import type { Plan, PlanFeature } from './plan.entity.js';
 
@@ -48,7 +48,7 @@ export function planTerms(plan: Terms, features: readonly Granted[]): Map<string
     ['minimum_spend', `${plan.minimumSpendMinor ?? 'none'}`],
     ...features.map(({ code, limit, overage, charge }): [string, string] => [
       `features.${code}`,
-      `${limit == null ? 'unlimited' : new Decimal(limit).toFixed()} ${overage.toLowerCase()}${charge == null ? '' : ` at ${describeCharge(charge)}`}`,
+      `${limit == null ? 'unlimited' : new Decimal(limit).toFixed()} ${overage.toLowerCase()}${charge == null ? '' : describeCharge(charge)}`,
     ]),
   ]);
 }
@@ -59,32 +59,34 @@ export const differencesOf = (before: Map<string, string>, after: Map<string, st
     .filter((key) => before.get(key) !== after.get(key))
     .map((key) => `${key}: ${before.get(key) ?? 'none'} → ${after.get(key) ?? 'none'}`);
 
-/** `0.03` for a plain price per unit, `graduated: up to 5 10 + 100, beyond 5`: how a charge reads in a diff. */
-export function describeCharge(charge: ChargeModel): string {
+/** ` at 0.03` for a plain price per unit, `: graduated up to 5 at 10 + 100, beyond at 5`: how a charge reads in a diff. */
+function describeCharge(charge: ChargeModel): string {
+  const unitPrice = plainPrice(charge);
+  if (unitPrice !== undefined) return ` at ${unitPrice}`;
   const extras = [
     ...(charge.freeUnits === '0' ? [] : [`${charge.freeUnits} free`]),
     ...(charge.minimum === '0' ? [] : [`at least ${charge.minimum}`]),
   ];
-  return [describeModel(charge), ...extras].join(', ');
+  return `: ${[describeModel(charge), ...extras].join(', ')}`;
 }
 
 function describeModel(charge: ChargeModel): string {
   switch (charge.model) {
     case 'unit':
-      return charge.unitPrice;
+      return `unit at ${charge.unitPrice}`;
     case 'flat':
       return `flat ${charge.amount}`;
     case 'graduated':
     case 'volume':
-      return `${charge.model} ${charge.tiers
-        .map(({ upTo, unitPrice, flatFee }) => {
-          const until = upTo === null ? 'beyond' : `up to ${upTo}`;
-          return `${until} ${unitPrice}${flatFee === '0' ? '' : ` + ${flatFee}`}`;
-        })
-        .join(', ')}`;
+      return `${charge.model} ${charge.tiers.map(describeTier).join(', ')}`;
     case 'package':
-      return `${charge.packagePrice} per ${charge.size}`;
-    case 'percentage':
-      return `${charge.percent} %${charge.fixedFee === '0' ? '' : ` + ${charge.fixedFee} per event after ${charge.freeEvents}`}`;
+      return `package ${charge.packagePrice} per ${charge.size}`;
+    case 'percentage': {
+      const fee = charge.fixedFee === '0' ? '' : ` + ${charge.fixedFee} per event after ${charge.freeEvents}`;
+      return `percentage ${charge.percent} %${fee}`;
+    }
   }
 }
+
+const describeTier = ({ upTo, unitPrice, flatFee }: PriceTier): string =>
+  `${upTo === null ? 'beyond' : `up to ${upTo}`} at ${unitPrice}${flatFee === '0' ? '' : ` + ${flatFee}`}`;

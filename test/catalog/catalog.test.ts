@@ -113,6 +113,7 @@ describe('parseCatalog', () => {
     ['repeating without an end', coupon('percent_off: 5, duration: repeating'), /coupons\.0\.periods: /],
     ['periods of once', coupon('percent_off: 5, periods: 3'), /coupons\.0\.periods: periods needs/],
     ['a day that is none', coupon('percent_off: 5, redeem_by: 2027-02-29'), /coupons\.0\.redeem_by: expected a date/],
+    ['a moment that is none', coupon('percent_off: 5, redeem_by: 2027-02-30T10:00:00Z'), /coupons\.0\.redeem_by/],
     ['a moment of no zone', coupon('percent_off: 5, redeem_by: 2027-02-28T10:00:00'), /coupons\.0\.redeem_by/],
     ['perhaps archived', coupon('percent_off: 5, archived: perhaps'), /coupons\.0\.archived: expected true or false/],
     ['twice', `${coupon('percent_off: 5')}  - { code: OFF, name: Off, percent_off: 5 }`, /coupons\.1\.code: .*twice/],
@@ -242,7 +243,7 @@ describe('publishCatalog', () => {
     expect(change!.differences).toEqual([
       'anchor: anniversary → calendar',
       'minimum_spend: none → 10000',
-      'features.calls: 5 charge at 0.03 → unlimited charge at graduated up to 5 10 + 1.5, beyond 5, 2 free',
+      'features.calls: 5 charge at 0.03 → unlimited charge: graduated up to 5 at 10 + 1.5, beyond at 5, 2 free',
     ]);
   });
 
