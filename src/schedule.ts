@@ -1,6 +1,8 @@
 import type { TaskList } from 'graphile-worker';
 import { collectDueInvoices, retryOpenInvoices, settleInvoicePayment } from './invoice/collectInvoice.js';
+import { settleCreditNoteRefund } from './invoice/refundCreditNote.js';
 import { reconcilePayments } from './payment/reconcilePayments.js';
+import { reconcileRefunds } from './payment/reconcileRefunds.js';
 import type { Deps } from './platform/deps.js';
 import type { LoggedEvent } from './platform/eventLog.js';
 import { uuidOf } from './platform/ids.js';
@@ -23,6 +25,7 @@ export const sweepsOf = (deps: Deps): Record<string, Sweep> => ({
       top_up: (settled) => settleTopUp(deps, settled),
       recharge: (settled) => settleRecharge(deps, settled),
     }),
+  reconcileRefunds: () => reconcileRefunds(deps, (settled) => settleCreditNoteRefund(deps, settled)),
   advanceSubscriptions: () => advanceDueSubscriptions(deps),
   collectInvoices: () => collectDueInvoices(deps),
   rechargeWallets: () => rechargeDueWallets(deps),

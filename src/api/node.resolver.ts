@@ -2,6 +2,7 @@ import { Arg, Ctx, ID, Query, Resolver } from 'type-graphql';
 import { accountsByIds } from '../account/account.resolver.js';
 import { Metric } from '../catalog/plan.entity.js';
 import { plansByIds } from '../catalog/plans.js';
+import { creditNotesByIds, refundsByIds } from '../invoice/creditNotes.js';
 import { invoicesByIds, linesByIds } from '../invoice/invoices.js';
 import { paymentMethodsByIds, paymentsByIds } from '../payment/paymentMethods.js';
 import { requireScope, type Scope } from '../platform/actor.js';
@@ -64,9 +65,9 @@ const finders: Record<IdKind, { type: string; find: Find }> = {
     },
   },
   invoiceItem: { type: '', find: async () => undefined },
-  creditNote: { type: '', find: async () => undefined },
+  creditNote: { type: 'CreditNote', find: byBatch('invoices:read', creditNotesByIds) },
   appliedCoupon: { type: '', find: async () => undefined },
-  refund: { type: '', find: async () => undefined },
+  refund: { type: 'Refund', find: byBatch('invoices:read', refundsByIds) },
   subscription: { type: 'BillingSubscription', find: byBatch('subscriptions:read', subscriptionsByIds) },
   event: { type: 'BillingEvent', find: byBatch('events:read', loggedEventsByIds) },
   webhookEndpoint: { type: 'WebhookEndpoint', find: byBatch('webhooks:read', endpointsByIds) },

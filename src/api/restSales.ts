@@ -1,9 +1,12 @@
 import { accountById } from '../account/createAccount.js';
 import { plansByIds } from '../catalog/plans.js';
+import { presentCreditNotes } from '../invoice/creditNote.present.js';
+import { listCreditNotes, ownCreditNote } from '../invoice/creditNotes.js';
 import type { Invoice } from '../invoice/invoice.entity.js';
 import { presentInvoice } from '../invoice/invoice.present.js';
 import { linesByInvoiceIds, linesOf, listInvoices, ownInvoice } from '../invoice/invoices.js';
 import { payInvoice } from '../invoice/payInvoice.js';
+import { creditNotePdf } from '../invoice/renderCreditNote.js';
 import { invoicePdf } from '../invoice/renderInvoice.js';
 import { addPaymentMethod } from '../payment/addPaymentMethod.js';
 import { presentPaymentMethod } from '../payment/payment.present.js';
@@ -21,14 +24,15 @@ import {
   cancelQuery,
   changePlanBody,
   invoicesQuery,
+  pageQuery,
   paymentMethodBody,
   readQuery,
   subscribeBody,
 } from './parseRest.js';
 import { presentCatalog } from './presentRest.js';
-import { type Call, outcome, type Route, route } from './restRoute.js';
+import { type Answer, type Call, outcome, type Route, route } from './restRoute.js';
 
-/** Plans, subscriptions, payment methods and invoices. */
+/** Plans, subscriptions, payment methods, invoices and credit notes. */
 export const salesRoutes: readonly Route[] = [
   route({
     method: 'GET',
@@ -163,11 +167,7 @@ export const salesRoutes: readonly Route[] = [
     method: 'GET',
     path: '/invoices/:id/pdf',
     scope: 'invoices:read',
-    handle: async ({ deps, actor, id }) => {
-      const { fileName, pdf } = await invoicePdf(deps, actor, id);
-      const disposition = `inline; filename="${fileName}"`;
-      return { body: pdf, headers: { 'content-type': 'application/pdf', 'content-disposition': disposition } };
-    },
+    handle: async ({ deps, actor, id }) => answerPdf(await invoicePdf(deps, actor, id)),
   }),
   route({
     method: 'POST',
@@ -180,7 +180,39 @@ export const salesRoutes: readonly Route[] = [
       return outcome(answer, { name: 'invoice', body });
     },
   }),
+
+  route({
+    method: 'GET',
+    path: '/credit-notes',
+    scope: 'invoices:read',
+    handle: async ({ em, accountId, query }) => {
+      const { limit, after } = readQuery(pageQuery('creditNote'), query);
+      const { nodes, pageInfo } = await listCreditNotes(em, accountId, { first: limit, after });
+      const notes = await presentCreditNotes(em, accountId, nodes);
+      return { body: { credit_notes: notes }, next: pageInfo.hasNextPage ? notes.at(-1)?.id : undefined };
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/credit-notes/:id',
+    scope: 'invoices:read',
+    handle: async ({ em, accountId, id }) => {
+      const [body] = await presentCreditNotes(em, accountId, [await ownCreditNote(em, accountId, id)]);
+      return { body: body! };
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/credit-notes/:id/pdf',
+    scope: 'invoices:read',
+    handle: async ({ deps, actor, id }) => answerPdf(await creditNotePdf(deps, actor, id)),
+  }),
 ];
+
+const answerPdf = ({ fileName, pdf }: { fileName: string; pdf: Buffer }): Answer => ({
+  body: pdf,
+  headers: { 'content-type': 'application/pdf', 'content-disposition': `inline; filename="${fileName}"` },
+});
 
 async function presentSubscriptions({ em, accountId }: Call, subscriptions: readonly Subscription[]) {
   const { timeZone } = await accountById(em, accountId);

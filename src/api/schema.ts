@@ -2,6 +2,12 @@ import { type GraphQLInputObjectType, GraphQLSchema, lexicographicSortSchema, pr
 import { buildSchemaSync } from 'type-graphql';
 import { AccountResolver } from '../account/account.resolver.js';
 import { MetricResolver, PlanFeatureResolver, PlanResolver } from '../catalog/plan.resolver.js';
+import {
+  CreditNoteLineResolver,
+  CreditNoteResolver,
+  InvoiceCreditNotesResolver,
+  RefundResolver,
+} from '../invoice/creditNote.resolver.js';
 import { InvoiceLineResolver, InvoiceResolver } from '../invoice/invoice.resolver.js';
 import { AccountPaymentMethodsResolver, PaymentMethodResolver, PaymentResolver } from '../payment/payment.resolver.js';
 import { EventResolver } from '../platform/event.resolver.js';
@@ -43,6 +49,10 @@ export function createSchema(): GraphQLSchema {
       UsageThresholdEventResolver,
       InvoiceResolver,
       InvoiceLineResolver,
+      InvoiceCreditNotesResolver,
+      CreditNoteResolver,
+      CreditNoteLineResolver,
+      RefundResolver,
       PaymentMethodResolver,
       PaymentResolver,
       WalletResolver,

@@ -42,6 +42,16 @@ function move({ from, to, amountMinor }: { from: LedgerAccountKind; to: LedgerAc
   return postings;
 }
 
+/** What a credit note takes back of an invoice, and where it goes; see decideCreditNote. */
+interface CreditNoteAmounts {
+  totalMinor: bigint;
+  taxMinor: bigint;
+  appliedToInvoiceMinor: bigint;
+  refundedMinor: bigint;
+  returnedToWalletMinor: bigint;
+  balanceMinor: bigint;
+}
+
 interface InvoiceAmounts {
   totalMinor: bigint;
   taxMinor: bigint;
@@ -71,4 +81,34 @@ export const movements = {
   payByWallet: (amountMinor: bigint): Posting[] => move({ from: 'wallet', to: 'receivable', amountMinor }),
   /** Gives back what `payByWallet` took, when the invoice is voided. */
   returnToWallet: (amountMinor: bigint): Posting[] => move({ from: 'receivable', to: 'wallet', amountMinor }),
+  /** What a credit note takes back lowers what is owed, goes to the wallet, becomes credit, or waits to go back to a card. */
+  issueCreditNote: (note: CreditNoteAmounts): Posting[] =>
+    [
+      ...invoicePostings(note, -1n).filter(({ account }) => account !== 'receivable'),
+      { account: 'receivable' as const, amountMinor: note.appliedToInvoiceMinor },
+      { account: 'refunds_payable' as const, amountMinor: note.refundedMinor },
+      { account: 'wallet' as const, amountMinor: note.returnedToWalletMinor },
+      { account: 'customer_credit' as const, amountMinor: note.balanceMinor },
+    ].filter(({ amountMinor }) => amountMinor !== 0n),
+  /** Voids a credit note, all of which is still credit. */
+  cancelCreditNote: (amounts: InvoiceAmounts): Posting[] =>
+    invoicePostings(amounts, 1n).map((posting) =>
+      posting.account === 'receivable' ? { ...posting, account: 'customer_credit' as const } : posting,
+    ),
+  payByCredit: (amountMinor: bigint): Posting[] => move({ from: 'customer_credit', to: 'receivable', amountMinor }),
+  /** Gives back what `payByCredit` took, when the invoice is voided. */
+  returnCredit: (amountMinor: bigint): Posting[] => move({ from: 'receivable', to: 'customer_credit', amountMinor }),
+  refund: (amountMinor: bigint): Posting[] => move({ from: 'refunds_payable', to: 'provider_clearing', amountMinor }),
+  /** Money that can't go back to its card is the customer's credit. */
+  failRefund: (amountMinor: bigint): Posting[] => move({ from: 'refunds_payable', to: 'customer_credit', amountMinor }),
+  /**
+   * A refund that had become credit went through after all: the credit is taken back as far as it is there; what was spent of it
+   * we have given away.
+   */
+  refundLate: ({ fromCreditMinor, givenMinor }: { fromCreditMinor: bigint; givenMinor: bigint }): Posting[] =>
+    [
+      { account: 'provider_clearing' as const, amountMinor: fromCreditMinor + givenMinor },
+      { account: 'customer_credit' as const, amountMinor: -fromCreditMinor },
+      { account: 'granted_credit' as const, amountMinor: -givenMinor },
+    ].filter(({ amountMinor }) => amountMinor !== 0n),
 };

@@ -12,6 +12,8 @@ import { finishEach } from '../platform/sweeps.js';
 import { post, walletBalance } from '../wallet/ledger.js';
 import { presentWallet } from '../wallet/wallet.present.js';
 import { lockWallet } from '../wallet/wallets.js';
+import { returnCredit } from './credit.js';
+import { creditNotesByInvoiceIds } from './creditNotes.js';
 import { Invoice, isDunned } from './invoice.entity.js';
 import { presentInvoice } from './invoice.present.js';
 import { linesOf } from './invoices.js';
@@ -43,7 +45,7 @@ export async function settleInvoicePayment(
     if (!settled) return;
     const { payment, before } = settled;
     if (payment.status === 'SUCCEEDED')
-      return isOwed(invoice) ? markPaid(tx, invoice, payment) : keepAsCredit(tx, payment);
+      return isOwed(invoice) ? markPaid(tx, invoice, payment) : keepAsCredit(tx, payment, payment.amountMinor);
     if (invoice.status !== 'OPEN') return;
     if (payment.status === 'REQUIRES_ACTION') {
       await emit(tx, 'invoice.payment_action_required', invoice);
@@ -59,28 +61,31 @@ export async function settleInvoicePayment(
 const isOwed = ({ status }: Invoice): boolean => status === 'OPEN' || status === 'UNCOLLECTIBLE';
 
 async function markPaid(tx: Tx, invoice: Invoice, payment: Payment): Promise<void> {
+  // A credit note may have lowered the debt while the payment waited for its holder; what is too much is his.
+  const dueMinor = invoice.amountDueMinor < payment.amountMinor ? invoice.amountDueMinor : payment.amountMinor;
   await post(tx, {
     type: 'invoice_payment',
     currency: payment.currency,
     referenceId: payment.id,
-    postings: movements.payByProvider(payment.amountMinor),
+    postings: movements.payByProvider(dueMinor),
   });
-  invoice.amountPaidMinor += payment.amountMinor;
-  invoice.amountDueMinor -= payment.amountMinor;
+  invoice.amountPaidMinor += dueMinor;
+  invoice.amountDueMinor -= dueMinor;
   invoice.status = 'PAID';
   invoice.paidAt = tx.now;
   invoice.nextPaymentAttemptAt = null;
   await emit(tx, 'invoice.paid', invoice);
+  if (payment.amountMinor > dueMinor) await keepAsCredit(tx, payment, payment.amountMinor - dueMinor);
 }
 
 /** Money for an invoice that was voided or paid otherwise meanwhile has still moved: it is the customer's, in the wallet. */
-async function keepAsCredit(tx: Tx, payment: Payment): Promise<void> {
+async function keepAsCredit(tx: Tx, payment: Payment, amountMinor: bigint): Promise<void> {
   const wallet = await lockWallet(tx);
   await post(tx, {
     type: 'top_up',
     currency: payment.currency,
     referenceId: payment.id,
-    postings: movements.topUp(payment.amountMinor),
+    postings: movements.topUp(amountMinor),
   });
   const balanceMinor = await walletBalance(tx.em, { accountId: tx.accountId, currency: wallet.currency });
   tx.emit({ type: 'wallet.topped_up', data: presentWallet({ wallet, balanceMinor }) });
@@ -118,17 +123,26 @@ async function emit(
   tx.emit({ type, data: { ...presentInvoice(invoice, await linesOf(tx.em, tx.accountId, invoice.id)), ...more } });
 }
 
-/** Takes an unpaid invoice back: its postings are reversed and what the wallet had paid returns there. */
+/**
+ * Takes an unpaid invoice back: what its credit notes have left of its postings is reversed, and what earlier credit and the
+ * wallet had paid returns there.
+ */
 export async function voidInvoice(tx: Tx, invoice: Invoice): Promise<void> {
   if (invoice.status !== 'OPEN') return;
   const { currency } = invoice;
-  const amounts = { totalMinor: invoice.totalMinor, taxMinor: invoice.taxMinor };
+  const notes = (await creditNotesByInvoiceIds(tx.em, tx.accountId, [invoice.id])).get(invoice.id) ?? [];
+  const notedTaxMinor = notes.reduce((sum, { status, taxMinor }) => (status === 'VOID' ? sum : sum + taxMinor), 0n);
+  const amounts = {
+    totalMinor: invoice.totalMinor - invoice.creditNotedMinor,
+    taxMinor: invoice.taxMinor - notedTaxMinor,
+  };
   await post(tx, {
     type: 'invoice_voided',
     currency,
     referenceId: invoice.id,
     postings: movements.cancelInvoice(amounts),
   });
+  await returnCredit(tx, invoice.id);
   if (invoice.walletAppliedMinor > 0n) {
     const wallet = await lockWallet(tx);
     const postings = movements.returnToWallet(invoice.walletAppliedMinor);

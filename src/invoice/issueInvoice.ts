@@ -14,6 +14,7 @@ import { newId } from '../platform/ids.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import { drawDown, grantCredit } from '../wallet/drawDown.js';
 import { post } from '../wallet/ledger.js';
+import { applyCredit } from './credit.js';
 import { Invoice, InvoiceLine, isDunned } from './invoice.entity.js';
 import { presentInvoice } from './invoice.present.js';
 
@@ -48,7 +49,7 @@ export interface InvoiceDraft {
 }
 
 /**
- * Finalises an invoice in the caller's transaction: number, totals, the waterfall (lines → wallet → what is left), ledger
+ * Finalises an invoice in the caller's transaction: number, totals, the waterfall (lines → credit → wallet → what is left), ledger
  * postings and events. Lines that sum below zero become granted credit. Returns the intent to collect the rest; the caller
  * charges it after the commit (`collectInvoice`).
  */
@@ -122,8 +123,11 @@ export async function issueInvoice(
   if (totals.totalMinor > 0n) {
     const postings = movements.issueInvoice({ totalMinor: totals.totalMinor, taxMinor: totals.taxMinor });
     await post(tx, { type: 'invoice_issued', currency, referenceId: invoice.id, postings });
-    invoice.walletAppliedMinor = await drawDown(tx, { amountMinor: totals.totalMinor, invoiceId: invoice.id });
-    invoice.amountDueMinor = totals.totalMinor - invoice.walletAppliedMinor;
+    const { id: invoiceId } = invoice;
+    invoice.creditAppliedMinor = await applyCredit(tx, { amountMinor: totals.totalMinor, invoiceId });
+    const leftMinor = totals.totalMinor - invoice.creditAppliedMinor;
+    invoice.walletAppliedMinor = await drawDown(tx, { amountMinor: leftMinor, invoiceId });
+    invoice.amountDueMinor = leftMinor - invoice.walletAppliedMinor;
   }
   if (totals.creditToWalletMinor > 0n)
     await grantCredit(tx, { amountMinor: totals.creditToWalletMinor, referenceId: invoice.id });

@@ -12,17 +12,39 @@ const bottomPt = footerYPt - 26;
 const ink = '#111827';
 const muted = '#6b7280';
 const hairline = '#e5e7eb';
-const statusColors: Record<InvoiceDocument['status'], { text: string; background: string }> = {
+interface Tone {
+  text: string;
+  background: string;
+}
+export const green: Tone = { text: '#166534', background: '#dcfce7' };
+export const red: Tone = { text: '#991b1b', background: '#fee2e2' };
+const statusTones: Record<InvoiceDocument['status'], Tone> = {
   DRAFT: { text: '#374151', background: '#e5e7eb' },
   OPEN: { text: '#1e40af', background: '#dbeafe' },
-  PAID: { text: '#166534', background: '#dcfce7' },
+  PAID: green,
   UNCOLLECTIBLE: { text: '#92400e', background: '#fef3c7' },
-  VOID: { text: '#991b1b', background: '#fee2e2' },
+  VOID: red,
 };
 
 const body: TextStyle = { face: 'regular', sizePt: 9, color: ink, widthPt: contentWidthPt, linesMax: 2 };
 const strong: TextStyle = { ...body, face: 'bold' };
 const small: TextStyle = { ...body, sizePt: 8, color: muted };
+
+/** One of our documents, in words: what is drawn. */
+export interface Paper {
+  heading: 'Invoice' | 'Credit note';
+  tone: Tone;
+  seller: InvoiceDocument['seller'];
+  customer: InvoiceDocument['customer'];
+  /** Stands above the customer's name. */
+  customerHeading: string;
+  text: InvoiceText;
+  /** The numeric columns of its table, from the right. */
+  columns: readonly NumericColumn[];
+  /** Stands above `text.payments`. */
+  paymentsHeading: string;
+  createdAt: Date;
+}
 
 /** What is being drawn, and how far down the current page it has come. */
 interface Pen {
@@ -31,17 +53,17 @@ interface Pen {
   yPt: number;
 }
 
-/** Draws the title with the status beside it, the seller's name opposite, and the invoice's dates. */
-function drawHead(pen: Pen, { status, seller }: InvoiceDocument): void {
+/** Draws the title with the status beside it, the seller's name opposite, and the document's dates. */
+function drawHead(pen: Pen, { heading, tone, seller }: Paper): void {
   const { sheet, text } = pen;
   const title: TextStyle = { ...strong, sizePt: 24 };
-  const titleWidthPt = sheet.measureWidth('Invoice', title);
-  sheet.write('Invoice', { xPt: marginPt, yPt: pen.yPt }, title);
+  const titleWidthPt = sheet.measureWidth(heading, title);
+  sheet.write(heading, { xPt: marginPt, yPt: pen.yPt }, title);
 
-  const label: TextStyle = { ...strong, sizePt: 9.5, color: statusColors[status].text };
+  const label: TextStyle = { ...strong, sizePt: 9.5, color: tone.text };
   const labelWidthPt = sheet.measureWidth(text.status, label);
   const pill = { xPt: marginPt + titleWidthPt + 14, yPt: pen.yPt + 6 };
-  sheet.drawPill(pill, { widthPt: labelWidthPt + 20, heightPt: 19 }, statusColors[status].background);
+  sheet.drawPill(pill, { widthPt: labelWidthPt + 20, heightPt: 19 }, tone.background);
   sheet.write(text.status, { xPt: pill.xPt + 10, yPt: pill.yPt + 4 }, label);
 
   const brand: TextStyle = { ...strong, sizePt: 13, color: muted, widthPt: 220, align: 'right' };
@@ -56,13 +78,13 @@ function drawHead(pen: Pen, { status, seller }: InvoiceDocument): void {
   pen.yPt += 22;
 }
 
-function drawParties(pen: Pen, { seller, customer }: InvoiceDocument): void {
+function drawParties(pen: Pen, { seller, customer, customerHeading }: Paper): void {
   const { sheet } = pen;
   const gapPt = 32;
   const widthPt = (contentWidthPt - gapPt) / 2;
   const ends = [
     { heading: 'From', party: seller, xPt: marginPt },
-    { heading: 'Bill to', party: customer, xPt: marginPt + widthPt + gapPt },
+    { heading: customerHeading, party: customer, xPt: marginPt + widthPt + gapPt },
   ].map(({ heading, party, xPt }) => {
     let yPt = pen.yPt;
     yPt += sheet.write(heading, { xPt, yPt }, { ...small, widthPt }) + 3;
@@ -95,15 +117,18 @@ interface Column {
   style: TextStyle;
 }
 
+type NumericColumn = keyof typeof numericColumns;
+const numericColumns = {
+  amount: { heading: 'Amount', widestPt: contentWidthPt },
+  unitAmount: { heading: 'Unit price', widestPt: 110 },
+  quantity: { heading: 'Quantity', widestPt: 80 },
+} as const;
+
 /** Numeric columns are as wide as their widest entry, aligned right; the description takes the rest. */
-function layOutColumns({ sheet, text }: Pen): Column[] {
-  const numeric = [
-    { heading: 'Amount', key: 'amount', widestPt: contentWidthPt },
-    { heading: 'Unit price', key: 'unitAmount', widestPt: 110 },
-    { heading: 'Quantity', key: 'quantity', widestPt: 80 },
-  ] as const;
+function layOutColumns({ sheet, text }: Pen, numeric: readonly NumericColumn[]): Column[] {
   let endPt = rightPt;
-  const columns: Column[] = numeric.map(({ heading, key, widestPt }) => {
+  const columns: Column[] = numeric.map((key) => {
+    const { heading, widestPt } = numericColumns[key];
     const widths = text.rows.map((row) => sheet.measureWidth(row[key], body));
     const widthPt = Math.min(widestPt, Math.max(50, ...widths) + 1);
     const xPt = endPt - widthPt;
@@ -125,9 +150,9 @@ function drawTableHead(pen: Pen, columns: Column[]): void {
   pen.sheet.drawRule({ xPt: marginPt, yPt: pen.yPt }, contentWidthPt, ink);
 }
 
-function drawTable(pen: Pen): void {
+function drawTable(pen: Pen, paper: Paper): void {
   const { sheet, text } = pen;
-  const columns = layOutColumns(pen);
+  const columns = layOutColumns(pen, paper.columns);
   const detailStyle: TextStyle = { ...small, widthPt: columns[0]!.style.widthPt };
   const totalsHeightPt = measureTotals(pen);
   breakPage(pen, 60);
@@ -167,12 +192,12 @@ function drawTotals(pen: Pen): void {
   pen.yPt += 8;
 }
 
-function drawPayments(pen: Pen): void {
+function drawPayments(pen: Pen, { paymentsHeading }: Paper): void {
   const { sheet, text } = pen;
   if (text.payments.length === 0) return;
   pen.yPt += 16;
   breakPage(pen, 60);
-  pen.yPt += sheet.write('Payments', { xPt: marginPt, yPt: pen.yPt }, { ...strong, sizePt: 10.5 }) + 7;
+  pen.yPt += sheet.write(paymentsHeading, { xPt: marginPt, yPt: pen.yPt }, { ...strong, sizePt: 10.5 }) + 7;
   for (const { date, description, amount } of text.payments) {
     breakPage(pen, totalRowPt);
     sheet.drawRule({ xPt: marginPt, yPt: pen.yPt }, contentWidthPt, hairline);
@@ -198,17 +223,30 @@ function drawFooters({ sheet, text }: Pen): void {
  * equal bytes, in every call and process. Text in scripts that the font lacks shows `�`; right-to-left scripts are
  * not reordered.
  */
-export async function renderInvoicePdf(document: InvoiceDocument): Promise<Buffer> {
-  const text = describeInvoice(document);
-  const createdAt = new Date(document.issuedAt?.getTime() ?? 0);
-  const sheet = await openSheet({ title: text.title, author: document.seller.name, createdAt });
+export const renderInvoicePdf = (document: InvoiceDocument): Promise<Buffer> =>
+  renderPaper({
+    heading: 'Invoice',
+    tone: statusTones[document.status],
+    seller: document.seller,
+    customer: document.customer,
+    customerHeading: 'Bill to',
+    text: describeInvoice(document),
+    columns: ['amount', 'unitAmount', 'quantity'],
+    paymentsHeading: 'Payments',
+    createdAt: new Date(document.issuedAt?.getTime() ?? 0),
+  });
+
+/** Any of our documents on paper; see `renderInvoicePdf`. */
+export async function renderPaper(paper: Paper): Promise<Buffer> {
+  const { text, seller, createdAt } = paper;
+  const sheet = await openSheet({ title: text.title, author: seller.name, createdAt });
   const pen: Pen = { sheet, text, yPt: marginPt };
-  drawHead(pen, document);
-  drawParties(pen, document);
+  drawHead(pen, paper);
+  drawParties(pen, paper);
   drawHeadline(pen);
-  drawTable(pen);
+  drawTable(pen, paper);
   drawTotals(pen);
-  drawPayments(pen);
+  drawPayments(pen, paper);
   drawFooters(pen);
   return sheet.finish();
 }

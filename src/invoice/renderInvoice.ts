@@ -31,7 +31,7 @@ export async function invoicePdf(
   // Money that came after the invoice was voided went to the wallet: it is no payment of this invoice.
   const paid = invoice.amountPaidMinor > 0n;
   const payments = paid ? ((await paymentsBySubjectIds(em, accountId, [invoice.id])).get(invoice.id) ?? []) : [];
-  const succeeded = payments.filter((payment) => payment.status === 'SUCCEEDED');
+  const succeeded = payments.filter(({ status }) => status === 'SUCCEEDED' || status === 'REFUNDED');
   const methodIds = [...new Set(succeeded.map((payment) => payment.paymentMethodId))];
   const methods = await paymentMethodsByIds(em, accountId, methodIds);
 
@@ -74,7 +74,7 @@ const periodOf = (of: { periodStart?: Date | null; periodEnd?: Date | null }): I
   of.periodStart && of.periodEnd ? { start: of.periodStart, end: of.periodEnd } : null;
 
 /** `Visa •••• 4242` */
-function describeMethod(method: PaymentMethod | undefined): string {
+export function describeMethod(method: PaymentMethod | undefined): string {
   if (!method?.brand) return 'Card';
   const brand = brandNames[method.brand] ?? method.brand;
   return method.last4 ? `${brand} •••• ${method.last4}` : brand;

@@ -10,8 +10,8 @@ import { Payment, PaymentCustomer, PaymentMethod } from './payment.entity.js';
 /** How long a charge may stay unknown before the sweep asks the provider; longer than any call to it lasts. */
 export const reconcileAfterMs = 30_000;
 
-/** A charge is sent only while it can end before the sweep asks for it. */
-const latestStartMs = reconcileAfterMs - providerDeadlineMs;
+/** A charge or refund is sent only while it can end before the sweep asks for it. */
+export const latestStartMs = reconcileAfterMs - providerDeadlineMs;
 
 /** Decline codes of our own, for payments given up without the provider's word: it may still say otherwise. */
 export const givenUpCodes = { neverArrived: 'provider_unreachable', abandoned: 'authentication_required' } as const;
@@ -135,7 +135,7 @@ const isGivenUp = (outcome: ChargeOutcome): boolean =>
   (outcome.status === 'declined' && Object.values<string>(givenUpCodes).includes(outcome.declineCode));
 
 /** At twice its age, so that the questions grow rare; null when it is too old. */
-function askAgainAt({ createdAt }: Payment, now: Date): Date | null {
+export function askAgainAt({ createdAt }: { createdAt: Date }, now: Date): Date | null {
   const ageMs = Math.max(reconcileAfterMs, now.getTime() - createdAt.getTime());
   return ageMs < askUntilMs ? new Date(now.getTime() + ageMs) : null;
 }

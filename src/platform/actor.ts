@@ -59,3 +59,8 @@ function hasScope(actor: Pick<Actor, 'scopes'>, scope: Scope): boolean {
 export function requireScope(actor: Actor, scope: Scope): void {
   if (!hasScope(actor, scope)) throw new BillingError('FORBIDDEN', `This token lacks the scope '${scope}'`);
 }
+
+/** Throws FORBIDDEN unless an operator acts: what moves money to a customer, or changes tax or policy, is never his own. */
+export function requireOperator(actor: Actor): void {
+  if (!actor.operator) throw new BillingError('FORBIDDEN', "This takes an operator's token");
+}

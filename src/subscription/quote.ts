@@ -2,6 +2,7 @@ import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { BillingError, invalid } from '../domain/errors.js';
 import { invoiceTotals } from '../domain/invoiceTotals.js';
+import { availableCredit, returnableCredit } from '../invoice/credit.js';
 import { Invoice } from '../invoice/invoice.entity.js';
 import type { LineDraft } from '../invoice/issueInvoice.js';
 import { serverSecret } from '../platform/serverSecret.js';
@@ -29,7 +30,7 @@ export interface QuotedAmounts {
   creditMinor: bigint;
 }
 
-/** `replaces` is an unpaid invoice that the change voids: what the wallet had paid of it is there again. */
+/** `replaces` is an unpaid invoice that the change voids: what credit and wallet had paid of it is there again. */
 export async function quotedAmounts(
   em: EntityManager,
   {
@@ -41,7 +42,9 @@ export async function quotedAmounts(
 ): Promise<QuotedAmounts> {
   const replaced = replaces == null ? null : await em.findOne(Invoice, { accountId, id: replaces, status: 'OPEN' });
   const balanceMinor = await walletBalance(em, { accountId, currency });
-  const totals = invoiceTotals({ lines, walletAvailableMinor: balanceMinor + (replaced?.walletAppliedMinor ?? 0n) });
+  const creditMinor = (await availableCredit(em, [accountId])).get(accountId) ?? 0n;
+  const returnedMinor = replaced ? replaced.walletAppliedMinor + returnableCredit(replaced) : 0n;
+  const totals = invoiceTotals({ lines, walletAvailableMinor: balanceMinor + creditMinor + returnedMinor });
   return { dueNowMinor: totals.amountDueMinor, creditMinor: totals.creditToWalletMinor };
 }
 

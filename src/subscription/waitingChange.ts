@@ -95,8 +95,8 @@ export async function settleChange(tx: Tx, subscription: Subscription, invoice: 
   subscription.changePlanId = null;
   if (invoice.status !== 'PAID') return voidInvoice(tx, invoice); // declined: the old plan stays
   if (subscription.status === 'CANCELED' || planId == null) {
-    // Paid for a change that can't take effect any more: the customer's, in the wallet.
-    const amountMinor = invoice.amountPaidMinor + invoice.walletAppliedMinor;
+    // Paid for a change that can't take effect any more: the customer's, in the wallet, less what credit notes gave back.
+    const amountMinor = invoice.totalMinor - invoice.creditNotedMinor;
     if (amountMinor > 0n) await grantCredit(tx, { amountMinor, referenceId: invoice.id });
     return;
   }

@@ -5,10 +5,13 @@ import { newId } from '../platform/ids.js';
 import { rowsOf, sql } from '../platform/sql.js';
 
 export interface Movement {
-  /** `top_up`, `credit`, `invoice_issued`, `invoice_payment`, `wallet_payment`, `invoice_voided` */
+  /**
+   * `top_up`, `credit`, `invoice_issued`, `invoice_payment`, `wallet_payment`, `invoice_voided`, `wallet_payment_returned`,
+   * `credit_note`, `credit_note_voided`, `credit_applied`, `credit_returned`, `refund`, `refund_failed`
+   */
   type: string;
   currency: string;
-  /** The payment or invoice behind it. A second movement of the same type for it is refused by the database. */
+  /** The payment, invoice, credit note or refund behind it. A second movement of the same type for it is refused by the database. */
   referenceId: string;
   postings: readonly Posting[];
 }

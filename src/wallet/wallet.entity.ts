@@ -54,7 +54,7 @@ export const LedgerTransaction = defineEntity({
   properties: {
     accountId: accountKey(),
     id: idKey(),
-    /** `top_up`, `credit`, `invoice_issued`, `invoice_payment`, `wallet_payment`, `invoice_voided` */
+    /** `top_up`, `credit`, `invoice_issued`, `invoice_payment`, `wallet_payment`, `credit_note`, `refund` …; see `post`. */
     type: text(),
     currency: text(),
     /** The payment or invoice behind it; unique with the type, so that nothing is posted twice. */

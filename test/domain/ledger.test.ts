@@ -27,6 +27,32 @@ test.each<[string, Posting[], Partial<Record<LedgerAccountKind, bigint>>]>([
   ],
   ['a payment by card', movements.payByProvider(1000n), { receivable: 1000n, provider_clearing: -1000n }],
   ['a payment by wallet', movements.payByWallet(1000n), { receivable: 1000n, wallet: -1000n }],
+  [
+    'a credit note of every part',
+    movements.issueCreditNote({
+      totalMinor: 1190n,
+      taxMinor: 190n,
+      appliedToInvoiceMinor: 90n,
+      refundedMinor: 500n,
+      returnedToWalletMinor: 400n,
+      balanceMinor: 200n,
+    }),
+    { revenue: -1000n, tax: -190n, receivable: 90n, refunds_payable: 500n, wallet: 400n, customer_credit: 200n },
+  ],
+  [
+    'a voided credit note',
+    movements.cancelCreditNote({ totalMinor: 1190n, taxMinor: 190n }),
+    { revenue: 1000n, tax: 190n, customer_credit: -1190n },
+  ],
+  ['a payment by credit', movements.payByCredit(300n), { receivable: 300n, customer_credit: -300n }],
+  ['credit of a void invoice', movements.returnCredit(300n), { receivable: -300n, customer_credit: 300n }],
+  ['a refund', movements.refund(500n), { provider_clearing: 500n, refunds_payable: -500n }],
+  ['a refund that failed', movements.failRefund(500n), { customer_credit: 500n, refunds_payable: -500n }],
+  [
+    'a late refund whose credit was spent in part',
+    movements.refundLate({ fromCreditMinor: 300n, givenMinor: 200n }),
+    { provider_clearing: 500n, customer_credit: -300n, granted_credit: -200n },
+  ],
 ])('%s moves what it says and is balanced', (_name, postings, expected) => {
   assertBalanced(postings, 'USD');
   expect(balances(postings)).toEqual(expected);

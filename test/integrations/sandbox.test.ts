@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import pg from 'pg';
 import { money } from '../../src/domain/money.js';
-import type { ChargeInput } from '../../src/integrations/payments/provider.js';
+import type { ChargeInput, RefundInput } from '../../src/integrations/payments/provider.js';
 import { ProviderMisuse, ProviderUnavailable } from '../../src/integrations/payments/provider.js';
 import { createSandboxProvider, type SandboxProvider, sandboxTables } from '../../src/integrations/payments/sandbox.js';
 import { startEmbeddedPostgres } from '../../src/platform/embeddedPostgres.js';
@@ -359,6 +359,78 @@ describe('3-D Secure', () => {
 
   test('an unknown charge is misuse', async () => {
     await expect(sandbox.authenticate({ chargeRef: 'ch_none', success: true })).rejects.toBeInstanceOf(ProviderMisuse);
+  });
+});
+
+describe('refunds', () => {
+  /** 20.00 USD of a charge of 49.00, ready to send. */
+  async function prepareRefund(token = 'tok_visa', change: Partial<RefundInput> = {}): Promise<RefundInput> {
+    const charge = await prepareCharge(token);
+    const { accountId } = charge;
+    const { chargeRef } = await sandbox.charge(charge);
+    const refundId = randomUUID();
+    return { accountId, chargeRef, refundId, key: `refund-${refundId}`, amount: money(2000n, 'USD'), ...change };
+  }
+  const another = (refund: RefundInput, minor: bigint): RefundInput => {
+    const refundId = randomUUID();
+    return { ...refund, refundId, key: `refund-${refundId}`, amount: money(minor, 'USD') };
+  };
+
+  test('give back part after part, never more than was charged', async () => {
+    const refund = await prepareRefund();
+    const succeeded = { status: 'succeeded', refundRef: expect.stringMatching(/^re_/) };
+    expect(await sandbox.refund(refund)).toEqual(succeeded);
+    expect(await sandbox.moved(refund)).toEqual({ charges: 1, amountMinor: 2900n });
+    await expect(sandbox.refund(another(refund, 2901n))).rejects.toThrow('Cannot refund 2901');
+    expect(await sandbox.refund(another(refund, 2900n))).toEqual(succeeded);
+    await expect(sandbox.refund(another(refund, 1n))).rejects.toBeInstanceOf(ProviderMisuse);
+    expect(await sandbox.moved(refund)).toEqual({ charges: 1, amountMinor: 0n });
+  });
+
+  test('20 parallel refunds of one key are one refund; of 20 keys, as many as the charge holds', async () => {
+    const refund = await prepareRefund();
+    const same = await Promise.all(Array.from({ length: 20 }, () => sandbox.refund(refund)));
+    expect(new Set(same.map(({ refundRef }) => refundRef)).size).toBe(1);
+    expect(await sandbox.refund(refund)).toEqual(same[0]);
+    const others = await Promise.allSettled(Array.from({ length: 20 }, () => sandbox.refund(another(refund, 500n))));
+    expect(others.filter(({ status }) => status === 'fulfilled')).toHaveLength(5); // 4900 - 2000 = 5 × 500 + 400
+    expect(await sandbox.moved(refund)).toEqual({ charges: 1, amountMinor: 400n });
+  });
+
+  test.each(['tok_refundFail', 'pm_card_refundFail'])('to %s fail and move nothing', async (token) => {
+    const refund = await prepareRefund(token);
+    const failed = {
+      status: 'failed',
+      refundRef: expect.stringMatching(/^re_/),
+      failureCode: 'expired_or_canceled_card',
+    };
+    expect(await sandbox.refund(refund)).toEqual(failed);
+    expect(await sandbox.findRefund(refund)).toEqual(failed);
+    expect(await sandbox.moved(refund)).toEqual({ charges: 1, amountMinor: 4900n });
+  });
+
+  test('are found by their key, else by their id when money moved; never seen is undefined', async () => {
+    const refund = await prepareRefund();
+    expect(await sandbox.findRefund(refund)).toBeUndefined();
+    const answer = await sandbox.refund(refund);
+    expect(await sandbox.findRefund(refund)).toEqual(answer);
+    expect(await sandbox.findRefund({ ...refund, key: 'another' })).toEqual(answer);
+  });
+
+  test.each<[string, Partial<RefundInput>]>([
+    ['of an unknown charge', { chargeRef: 'ch_unknown' }],
+    ["of another account's charge", { accountId: randomUUID() }],
+    ['in another currency', { amount: money(2000n, 'EUR') }],
+    ['of nothing', { amount: money(0n, 'USD') }],
+  ])('%s are misuse', async (_what, change) => {
+    await expect(sandbox.refund(await prepareRefund('tok_visa', change))).rejects.toBeInstanceOf(ProviderMisuse);
+  });
+
+  test('a key reused with another amount throws, and a declined charge has nothing to give back', async () => {
+    const refund = await prepareRefund();
+    await sandbox.refund(refund);
+    await expect(sandbox.refund({ ...refund, amount: money(1n, 'USD') })).rejects.toThrow('Idempotency key reused');
+    await expect(sandbox.refund(await prepareRefund('tok_chargeDeclined'))).rejects.toBeInstanceOf(ProviderMisuse);
   });
 });
 

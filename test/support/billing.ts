@@ -131,11 +131,15 @@ export async function runDue(world: World): Promise<void> {
   }
 }
 
-/** A provider whose answers are lost: `before` it has charged, or `after`. */
+/** A provider whose answers are lost: `before` it has charged or refunded, or `after`. */
 export const unreachable = (payments: PaymentProvider, when: 'before' | 'after'): PaymentProvider => ({
   ...payments,
   charge: async (input) => {
     if (when === 'after') await payments.charge(input);
+    throw new ProviderUnavailable('connection reset');
+  },
+  refund: async (input) => {
+    if (when === 'after') await payments.refund(input);
     throw new ProviderUnavailable('connection reset');
   },
 });

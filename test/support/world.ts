@@ -58,6 +58,7 @@ export interface World extends App {
     token: string | undefined,
     query: string,
     variables?: object,
+    headers?: Record<string, string>,
   ): Promise<{ status: number; data: Loose; errors?: Loose[]; extensions?: Loose }>;
   rest(
     token: string | undefined,
@@ -110,10 +111,10 @@ export async function startWorld(
       const { token } = await createKey(app.deps, { accountId: id, scopes });
       return { id, publicId: publicId('account', id), token, actor: systemActor(id) };
     },
-    gql: async (token, query, variables) => {
+    gql: async (token, query, variables, headers = {}) => {
       const answer = await request(`${app.url}/graphql`, {
         method: 'POST',
-        headers: { 'content-type': 'application/json', ...bearer(token) },
+        headers: { 'content-type': 'application/json', ...bearer(token), ...headers },
         body: JSON.stringify({ query, variables }),
       });
       return { status: answer.status, ...answer.body };

@@ -25,6 +25,12 @@ export interface PaymentProvider {
 
   /** What became of the charge with this key; `undefined` when the provider never saw it. Moves no money. */
   findCharge(input: { key: string; paymentId: string }): Promise<ChargeOutcome | undefined>;
+
+  /** Gives (part of) a charge back to its card. An unreachable provider throws `ProviderUnavailable`: the outcome is then unknown. */
+  refund(input: RefundInput): Promise<RefundOutcome>;
+
+  /** What became of the refund with this key; `undefined` when the provider never saw it. Moves no money. */
+  findRefund(input: { key: string; refundId: string }): Promise<RefundOutcome | undefined>;
 }
 
 export interface ChargeInput {
@@ -35,6 +41,14 @@ export interface ChargeInput {
   methodRef: string;
   amount: Money;
   description: string;
+}
+
+export interface RefundInput {
+  key: string;
+  accountId: string;
+  refundId: string;
+  chargeRef: string;
+  amount: Money;
 }
 
 export interface CardDetails {
@@ -56,7 +70,11 @@ export type ChargeOutcome =
   | { status: 'declined'; chargeRef: string; declineCode: string; message: string }
   | { status: 'requires_action'; chargeRef: string; clientSecret: string };
 
-/** The provider could not be asked or gave no usable answer. Money may or may not have moved: ask with `findCharge`. */
+export type RefundOutcome =
+  | { status: 'succeeded'; refundRef: string }
+  | { status: 'failed'; refundRef: string; failureCode: string };
+
+/** The provider could not be asked or gave no usable answer. Money may or may not have moved: ask with `findCharge`, `findRefund`. */
 export class ProviderUnavailable extends Error {
   override readonly name = 'ProviderUnavailable';
 }

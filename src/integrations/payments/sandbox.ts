@@ -1,8 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import type { Pool, QueryResultRow } from 'pg';
-import type { AttachOutcome, ChargeInput, ChargeOutcome, PaymentProvider } from './provider.js';
+import type {
+  AttachOutcome,
+  ChargeInput,
+  ChargeOutcome,
+  PaymentProvider,
+  RefundInput,
+  RefundOutcome,
+} from './provider.js';
 import { ProviderMisuse, ProviderUnavailable } from './provider.js';
-import { declineMessage, holdsCardNumber, resolveTestCard, sampleTokens } from './sandboxCards.js';
+import { declineMessage, holdsCardNumber, refundFailureCode, resolveTestCard, sampleTokens } from './sandboxCards.js';
 
 /** The embedded default, plus what only a sandbox can do: play the card holder, and open its books. */
 export interface SandboxProvider extends PaymentProvider {
@@ -12,7 +19,7 @@ export interface SandboxProvider extends PaymentProvider {
    */
   authenticate(input: { chargeRef: string; success: boolean }): Promise<ChargeOutcome>;
 
-  /** Money truly taken from the account's cards, in minor units summed over currencies. */
+  /** Charges of the account's cards, and the money truly taken by them less what went back: minor units, summed over currencies. */
   moved(input: { accountId: string }): Promise<{ charges: number; amountMinor: bigint }>;
 }
 
@@ -39,6 +46,15 @@ interface ChargeRow {
   status: ChargeOutcome['status'];
   decline_code: string | null;
   client_secret: string | null;
+}
+
+interface RefundRow {
+  ref: string;
+  refund_id: string;
+  charge_ref: string;
+  amount_minor: string;
+  currency: string;
+  failure_code: string | null;
 }
 
 /** Stripe takes amounts of up to eight digits (docs.stripe.com/currencies#minimum-and-maximum-charge-amounts). */
@@ -167,6 +183,55 @@ export function createSandboxProvider({ pool, now }: { pool: Pick<Pool, 'query'>
       return charge && describeOutcome(charge);
     },
 
+    async refund(input) {
+      const { key, accountId, refundId, chargeRef, amount } = input;
+      const [charge] = await ask<ChargeRow & { token: string }>(
+        `select c.*, m.token from sandbox.charge c
+         join sandbox.payment_method m on m.account_id = c.account_id and m.ref = c.method_ref
+         where c.account_id = $1 and c.ref = $2 and c.status = 'succeeded'`,
+        [accountId, chargeRef],
+      );
+      if (charge?.currency !== amount.currency) {
+        throw new ProviderMisuse(`No charge '${chargeRef}' in ${amount.currency} that has moved money`);
+      }
+      const failureCode = refundFailureCode(charge.token);
+      const parameters = [accountId, key, newRef('re'), refundId, chargeRef, amount.minorUnits, amount.currency];
+      for (;;) {
+        try {
+          // The check of what is left, the row and its place are one statement; of two for one place, one finds it taken.
+          const [refund] = await ask<RefundRow>(
+            `insert into sandbox.refund (account_id, key, ref, refund_id, charge_ref, amount_minor, currency, failure_code,
+               refunded_before_minor, created_at)
+             select $1::uuid, $2, $3, $4, $5, $6::bigint, $7, $8::text, before.minor, $9::timestamptz
+             from (select coalesce(sum(amount_minor), 0) as minor from sandbox.refund
+                   where account_id = $1 and charge_ref = $5 and failure_code is null) as before
+             where before.minor + $6::bigint <= $10::bigint
+               or exists (select from sandbox.refund where account_id = $1 and key = $2)
+             ${orStored} returning *`,
+            [...parameters, failureCode, now(), charge.amount_minor],
+          );
+          if (!refund) {
+            throw new ProviderMisuse(
+              `Cannot refund ${amount.minorUnits} of charge '${chargeRef}': that is more than is left`,
+            );
+          }
+          if (!isSameRefund(refund, input)) throw keyReused(key);
+          return describeRefund(refund);
+        } catch (error) {
+          if (!isPlaceTaken(error)) throw error;
+        }
+      }
+    },
+
+    async findRefund({ key, refundId }) {
+      const [refund] = await ask<RefundRow>(
+        `select * from sandbox.refund where refund_id = $2 and (key = $1 or failure_code is null)
+         order by key = $1 desc limit 1`,
+        [key, refundId],
+      );
+      return refund && describeRefund(refund);
+    },
+
     async authenticate({ chargeRef, success }) {
       const [method] = await ask<Pick<MethodRow, 'decline_code'>>(
         `select m.decline_code from sandbox.charge c
@@ -185,7 +250,9 @@ export function createSandboxProvider({ pool, now }: { pool: Pick<Pool, 'query'>
 
     async moved({ accountId }) {
       const [sum] = await ask<{ charges: number; amount_minor: string }>(
-        `select count(*)::int as charges, coalesce(sum(amount_minor), 0)::text as amount_minor
+        `select count(*)::int as charges, (coalesce(sum(amount_minor), 0) - (
+             select coalesce(sum(amount_minor), 0) from sandbox.refund where account_id = $1 and failure_code is null
+           ))::text as amount_minor
          from sandbox.charge where account_id = $1 and status = 'succeeded'`,
         [accountId],
       );
@@ -220,6 +287,20 @@ const isSameCharge = (charge: ChargeRow, { paymentId, customerRef, methodRef, am
   charge.method_ref === methodRef &&
   BigInt(charge.amount_minor) === amount.minorUnits &&
   charge.currency === amount.currency;
+
+const isSameRefund = (refund: RefundRow, { refundId, chargeRef, amount }: RefundInput): boolean =>
+  refund.refund_id === refundId &&
+  refund.charge_ref === chargeRef &&
+  BigInt(refund.amount_minor) === amount.minorUnits &&
+  refund.currency === amount.currency;
+
+const describeRefund = ({ ref: refundRef, failure_code: failureCode }: RefundRow): RefundOutcome =>
+  failureCode === null ? { status: 'succeeded', refundRef } : { status: 'failed', refundRef, failureCode };
+
+/** Another refund of the same charge came first: what is left has to be looked at again. */
+const isPlaceTaken = (error: unknown): boolean =>
+  error instanceof ProviderMisuse &&
+  (error.cause as { constraint?: string } | undefined)?.constraint === 'refund_place';
 
 function describeOutcome({ ref: chargeRef, status, decline_code, client_secret }: ChargeRow): ChargeOutcome {
   if (status === 'succeeded') return { status, chargeRef };
@@ -282,4 +363,21 @@ create table if not exists sandbox.charge (
 );
 create index if not exists charge_ref on sandbox.charge (ref);
 create index if not exists charge_payment on sandbox.charge (payment_id);
+
+create table if not exists sandbox.refund (
+  account_id uuid not null,
+  key text not null,
+  ref text not null,
+  refund_id text not null,
+  charge_ref text not null,
+  amount_minor bigint not null check (amount_minor > 0),
+  currency text not null,
+  failure_code text,
+  refunded_before_minor bigint not null,
+  created_at timestamptz(3) not null,
+  primary key (account_id, key)
+);
+create index if not exists refund_refund on sandbox.refund (refund_id);
+create unique index if not exists refund_place on sandbox.refund (account_id, charge_ref, refunded_before_minor)
+  where failure_code is null;
 `;

@@ -15,6 +15,8 @@ export interface TestCard {
   behaviour: 'frictionless' | 'challenge';
   /** Why its charges fail, after the challenge if there is one; `null` on a card that pays. */
   declineCode: string | null;
+  /** Why money can't be given back to it; `null` on a card that takes refunds. */
+  refundFailureCode: string | null;
 }
 
 const byName = (cards: TestCard[]): ReadonlyMap<string, TestCard> => new Map(cards.map((card) => [card.name, card]));
@@ -25,6 +27,7 @@ const pays = (name: string, brand: string, last4: string): TestCard => ({
   last4,
   behaviour: 'frictionless',
   declineCode: null,
+  refundFailureCode: null,
 });
 const declines = (name: string, last4: string, declineCode: string): TestCard => ({
   ...pays(name, 'visa', last4),
@@ -36,6 +39,7 @@ const challenges = (name: string, last4: string, declineCode: string | null = nu
   last4,
   behaviour: 'challenge',
   declineCode,
+  refundFailureCode: null,
 });
 
 const brands = byName([
@@ -76,6 +80,8 @@ const scenarios = byName([
   // Without a fraud rule that asks for it, an optional challenge doesn't happen.
   pays('threeDSecureOptional', 'visa', '3055'),
   pays('authenticationRequiredSetupForOffSession', 'visa', '0446'),
+  // Pays, and each refund to it fails: at Stripe some time later, here at once.
+  { ...pays('refundFail', 'visa', '5126'), refundFailureCode: 'expired_or_canceled_card' },
 ]);
 
 /** A few tokens for error messages, one of each kind. */
@@ -91,11 +97,14 @@ export function resolveTestCard(token: string): TestCard | undefined {
   const name = /^(?:tok_|pm_card_)(.+)$/.exec(token)?.[1];
   if (name === undefined) return undefined;
   const exact = brands.get(name) ?? scenarios.get(name.replace(/^visa_(debit_)?/, ''));
-  if (exact || /charge|3ds|threeDSecure|authentication/i.test(name)) return exact;
+  if (exact || /charge|refund|3ds|threeDSecure|authentication/i.test(name)) return exact;
   if (token === 'pm_card_xxx') return brands.get('visa');
   const known = [...brands.values()].filter((card) => name.startsWith(`${card.name}_`));
   return known.sort((a, b) => b.name.length - a.name.length)[0];
 }
+
+/** Why refunds to a card fail, by the card's name (its token as `resolveTestCard` tells it); `null` when they don't. */
+export const refundFailureCode = (name: string): string | null => scenarios.get(name)?.refundFailureCode ?? null;
 
 /** Does the text hold something as long as a card number (ISO/IEC 7812: up to 19 digits), spaced or not? */
 export const holdsCardNumber = (text: string): boolean => /\d{12}/.test(text.replace(/[\s.-]/g, ''));

@@ -1,0 +1,59 @@
+import type { EntityManager } from '@mikro-orm/postgresql';
+import { notFound } from '../domain/errors.js';
+import { Refund } from '../payment/payment.entity.js';
+import type { BatchFunction } from '../platform/batch.js';
+import { byId, type Connection, type PageArgs, page } from '../platform/connection.js';
+import { uuidOf } from '../platform/ids.js';
+import { CreditNote, CreditNoteLine } from './creditNote.entity.js';
+
+const plain = { disableIdentityMap: true } as const;
+
+/** The account's credit notes, newest first. */
+export function listCreditNotes(em: EntityManager, accountId: string, args: PageArgs): Promise<Connection<CreditNote>> {
+  return page<CreditNote>(args, {
+    ...byId,
+    fetch: (limit, after) =>
+      em.find(
+        CreditNote,
+        { accountId, ...(after ? { id: { $lt: after } } : {}) },
+        { ...plain, orderBy: { id: 'desc' }, limit },
+      ),
+  });
+}
+
+/** The account's credit note with this public id; NOT_FOUND for every other. */
+export async function ownCreditNote(em: EntityManager, accountId: string, id: string): Promise<CreditNote> {
+  const uuid = uuidOf('creditNote', id);
+  const note = uuid && (await em.findOne(CreditNote, { accountId, id: uuid }, plain));
+  if (!note) throw notFound('credit note', id, 'creditNoteId');
+  return note;
+}
+
+export const creditNotesByIds: BatchFunction<CreditNote> = async (em, accountId, ids) =>
+  new Map((await em.find(CreditNote, { accountId, id: { $in: [...ids] } }, plain)).map((note) => [note.id, note]));
+
+/** In the order of their numbers. */
+export const creditNotesByInvoiceIds: BatchFunction<CreditNote[]> = async (em, accountId, ids) =>
+  Map.groupBy(
+    await em.find(CreditNote, { accountId, invoiceId: { $in: [...ids] } }, { ...plain, orderBy: { id: 'asc' } }),
+    (note) => note.invoiceId,
+  );
+
+export const linesByCreditNoteIds: BatchFunction<CreditNoteLine[]> = async (em, accountId, ids) =>
+  Map.groupBy(
+    await em.find(
+      CreditNoteLine,
+      { accountId, creditNoteId: { $in: [...ids] } },
+      { ...plain, orderBy: { position: 'asc' } },
+    ),
+    (line) => line.creditNoteId,
+  );
+
+export const refundsByIds: BatchFunction<Refund> = async (em, accountId, ids) =>
+  new Map((await em.find(Refund, { accountId, id: { $in: [...ids] } }, plain)).map((refund) => [refund.id, refund]));
+
+export const refundsByCreditNoteIds: BatchFunction<Refund[]> = async (em, accountId, ids) =>
+  Map.groupBy(
+    await em.find(Refund, { accountId, subjectId: { $in: [...ids] } }, { ...plain, orderBy: { id: 'asc' } }),
+    (refund) => refund.subjectId,
+  );

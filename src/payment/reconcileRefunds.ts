@@ -1,0 +1,38 @@
+import { ProviderUnavailable, type RefundOutcome } from '../integrations/payments/provider.js';
+import type { Deps } from '../platform/deps.js';
+import { rowsOf, sql } from '../platform/sql.js';
+import { finishEach } from '../platform/sweeps.js';
+import { callProvider } from './callProvider.js';
+import { givenUpCodes } from './charge.js';
+import { Refund } from './payment.entity.js';
+
+/** Settles a refund in the feature it belongs to; the same use case that settles the synchronous answer. */
+export type SettleRefund = (input: { accountId: string; refundId: string; outcome: RefundOutcome }) => Promise<void>;
+
+const neverArrived: RefundOutcome = { status: 'failed', refundRef: '', failureCode: givenUpCodes.neverArrived };
+
+/**
+ * Sweep: asks the provider what became of refunds whose answer was lost, and settles them. It never refunds: what the provider
+ * has not heard of within the time any call lasts counts as failed, and is asked for ever more rarely during a week all the
+ * same, as a refund that was on its way longer has still moved money.
+ */
+export async function reconcileRefunds(
+  deps: Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>,
+  settle: SettleRefund,
+): Promise<number> {
+  const due = await rowsOf(
+    deps.db.orm.em.fork(),
+    sql<{ account_id: string; id: string }>`
+      select account_id, id from refund where reconcile_at <= ${deps.clock.now()} order by reconcile_at limit 100`,
+  );
+  return finishEach(
+    deps.log,
+    due,
+    async ({ account_id: accountId, id: refundId }) => {
+      const { providerKey } = await deps.db.orm.em.fork().findOneOrFail(Refund, { accountId, id: refundId });
+      const outcome = await callProvider(deps.payments.findRefund({ key: providerKey, refundId }));
+      await settle({ accountId, refundId, outcome: outcome ?? neverArrived });
+    },
+    { stopAt: (error) => error instanceof ProviderUnavailable },
+  );
+}
