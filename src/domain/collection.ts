@@ -1,7 +1,7 @@
-/** Days after the first attempt at which a failed payment is tried again. */
-export const retryAfterDays: readonly number[] = [1, 3, 5, 7];
-
 const dayMs = 86_400_000;
+
+/** Days after the first attempt at which a failed payment is tried again, ascending; none: the first failure is the last. */
+export type RetrySchedule = readonly number[];
 
 export type DeclineClass = 'hard' | 'soft';
 
@@ -44,10 +44,12 @@ export function nextPaymentAttemptAt({
   attempts,
   firstAttemptAt,
   declineCode,
+  retryAfterDays,
 }: {
   attempts: number;
   firstAttemptAt: Date;
   declineCode: string;
+  retryAfterDays: RetrySchedule;
 }): { at: Date } | { waitFor: 'payment_method' } | { exhausted: true } {
   const afterDays = retryAfterDays[attempts - 1];
   if (afterDays === undefined) return { exhausted: true };
@@ -55,6 +57,6 @@ export function nextPaymentAttemptAt({
   return { at: new Date(firstAttemptAt.getTime() + afterDays * dayMs) };
 }
 
-/** When the schedule ends: the last attempt, whatever became of those before. */
-export const lastPaymentAttemptAt = (firstAttemptAt: Date): Date =>
-  new Date(firstAttemptAt.getTime() + Math.max(...retryAfterDays) * dayMs);
+/** When the schedule ends: the last attempt, whatever became of those before. Without a retry the first is the last. */
+export const lastPaymentAttemptAt = (firstAttemptAt: Date, retryAfterDays: RetrySchedule): Date =>
+  new Date(firstAttemptAt.getTime() + Math.max(0, ...retryAfterDays) * dayMs);

@@ -1,14 +1,16 @@
 import { LockMode } from '@mikro-orm/postgresql';
-import { lastPaymentAttemptAt, nextPaymentAttemptAt, retryAfterDays } from '../domain/collection.js';
+import { accountById } from '../account/createAccount.js';
+import { lastPaymentAttemptAt, nextPaymentAttemptAt } from '../domain/collection.js';
 import { movements } from '../domain/ledger.js';
 import type { ChargeOutcome } from '../integrations/payments/provider.js';
 import { chargePayment, settlePayment } from '../payment/charge.js';
 import { Payment } from '../payment/payment.entity.js';
 import { defaultPaymentMethod } from '../payment/paymentMethods.js';
+import { sweepNow } from '../platform/clock.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { rowsOf, sql } from '../platform/sql.js';
-import { finishEach } from '../platform/sweeps.js';
+import { finishEach, type SweepOf, sweptRows } from '../platform/sweeps.js';
 import { post, walletBalance } from '../wallet/ledger.js';
 import { presentWallet } from '../wallet/wallet.present.js';
 import { lockWallet } from '../wallet/wallets.js';
@@ -94,11 +96,12 @@ async function keepAsCredit(tx: Tx, payment: Payment, amountMinor: bigint): Prom
 async function markFailed(tx: Tx, invoice: Invoice, declineCode: string): Promise<void> {
   invoice.failedAttempts += 1;
   const firstAttemptAt = invoice.firstAttemptAt ?? tx.now;
+  const { retryAfterDays } = await accountById(tx.em, tx.accountId);
   // Only time uses the schedule up, not attempts by hand or with a new card: as Stripe counts `attempt_count`.
   const daysSince = (tx.now.getTime() - firstAttemptAt.getTime()) / 86_400_000;
   const attempts = 1 + retryAfterDays.filter((days) => days <= daysSince).length;
-  const next = nextPaymentAttemptAt({ attempts, firstAttemptAt, declineCode });
-  const lastAttemptAt = lastPaymentAttemptAt(firstAttemptAt);
+  const next = nextPaymentAttemptAt({ attempts, firstAttemptAt, declineCode, retryAfterDays });
+  const lastAttemptAt = lastPaymentAttemptAt(firstAttemptAt, retryAfterDays);
   const givesUp = isDunned(invoice) && ('exhausted' in next || tx.now >= lastAttemptAt);
   // A hard decline waits for another card, and is tried a last time when the schedule ends.
   invoice.nextPaymentAttemptAt = !isDunned(invoice) || givesUp ? null : 'at' in next ? next.at : lastAttemptAt;
@@ -161,11 +164,17 @@ export const isPaymentUnderWay = async (tx: Tx, invoiceId: string): Promise<bool
   (await tx.em.count(Payment, { accountId: tx.accountId, subjectId: invoiceId, status: 'PENDING' })) > 0;
 
 /** Sweep: tries invoices again whose next attempt is due. */
-export async function collectDueInvoices(deps: Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>): Promise<number> {
+export async function collectDueInvoices(
+  deps: Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>,
+  of: SweepOf = {},
+): Promise<number> {
+  const em = deps.db.orm.em.fork();
+  const now = await sweepNow(em, deps.clock, of.accountId);
   const due = await rowsOf(
-    deps.db.orm.em.fork(),
+    em,
     sql<{ account_id: string; id: string }>`
-      select account_id, id from invoice where next_payment_attempt_at <= ${deps.clock.now()} order by next_payment_attempt_at limit 100`,
+      select account_id, id from invoice
+      where next_payment_attempt_at <= ${now} and ${sweptRows('invoice', of)} order by next_payment_attempt_at limit 100`,
   );
   return finishEach(deps.log, due, async ({ account_id: accountId, id }) => {
     const paymentId = await transact(deps, accountId, async (tx) => {

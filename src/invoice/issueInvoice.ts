@@ -141,9 +141,15 @@ export async function issueInvoice(
   }
   invoice.firstAttemptAt = tx.now;
   if (!draft.collectFrom) {
+    const { retryAfterDays } = account;
+    const givesUp = isDunned(invoice) && retryAfterDays.length === 0;
     invoice.failedAttempts = 1;
-    invoice.nextPaymentAttemptAt = isDunned(invoice) ? lastPaymentAttemptAt(tx.now) : null;
+    invoice.nextPaymentAttemptAt = isDunned(invoice) && !givesUp ? lastPaymentAttemptAt(tx.now, retryAfterDays) : null;
     tx.emit({ type: 'invoice.failed', data: { ...presentInvoice(invoice, lines), decline_code: 'no_payment_method' } });
+    if (givesUp) {
+      invoice.status = 'UNCOLLECTIBLE';
+      tx.emit({ type: 'invoice.uncollectible', data: presentInvoice(invoice, lines) });
+    }
     return { invoice, paymentId: undefined };
   }
   return { invoice, paymentId: intendInvoicePayment(tx, invoice, draft.collectFrom) };

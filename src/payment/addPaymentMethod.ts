@@ -1,9 +1,11 @@
 import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
 import { Account } from '../account/account.entity.js';
 import { accountById } from '../account/createAccount.js';
+import { expiryNoticeAt } from '../domain/cardExpiry.js';
 import { BillingError, invalid } from '../domain/errors.js';
 import { type AttachOutcome, ProviderMisuse, ProviderUnavailable } from '../integrations/payments/provider.js';
 import { type Actor, requireScope } from '../platform/actor.js';
+import { accountNow } from '../platform/clock.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { claimKey, inFlight } from '../platform/idempotency.js';
@@ -99,7 +101,8 @@ async function attach(
   try {
     const customerRef = await ensureCustomer(deps, accountId);
     const key = `pm-${methodId}`;
-    return await callProvider(deps.payments.attachPaymentMethod({ accountId, customerRef, token, key }));
+    const now = await accountNow(deps.db.orm.em.fork(), deps.clock, accountId);
+    return await callProvider(deps.payments.attachPaymentMethod({ accountId, customerRef, token, key, now }));
   } catch (error) {
     if (error instanceof ProviderMisuse) return { status: 'invalid', message: error.message };
     if (!(error instanceof ProviderUnavailable)) throw error;
@@ -150,7 +153,12 @@ async function settleAttach(
       method.failureMessage = outcome.message;
       return;
     }
-    Object.assign(method, outcome.card, { status: 'ACTIVE', methodRef: outcome.methodRef });
+    const { timeZone } = await accountById(tx.em, accountId);
+    Object.assign(method, outcome.card, {
+      status: 'ACTIVE',
+      methodRef: outcome.methodRef,
+      expiryNoticeAt: expiryNoticeAt({ ...outcome.card, timeZone }),
+    });
     const active = await lockActivePaymentMethods(tx.em, accountId);
     if (wantsDefault || active.length === 1) {
       await makeDefault(tx.em, accountId, methodId);

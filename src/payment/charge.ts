@@ -2,6 +2,7 @@ import { LockMode } from '@mikro-orm/postgresql';
 import { BillingError } from '../domain/errors.js';
 import type { Money } from '../domain/money.js';
 import { type ChargeOutcome, ProviderMisuse, ProviderUnavailable } from '../integrations/payments/provider.js';
+import { accountNow } from '../platform/clock.js';
 import type { Tx } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { callProvider, providerDeadlineMs } from './callProvider.js';
@@ -58,7 +59,8 @@ export async function chargePayment(
   const em = deps.db.orm.em.fork();
   const payment = await em.findOneOrFail(Payment, { accountId, id: paymentId });
   // A process that slept past the sweep must not move money that somebody was told has not moved.
-  const ageMs = deps.clock.now().getTime() - payment.createdAt.getTime();
+  const now = await accountNow(em, deps.clock, accountId);
+  const ageMs = now.getTime() - payment.createdAt.getTime();
   if (payment.status !== 'PENDING' || ageMs > latestStartMs) return undefined;
   const method = await em.findOneOrFail(PaymentMethod, { accountId, id: payment.paymentMethodId });
   const customer = await em.findOneOrFail(PaymentCustomer, { accountId, provider: deps.payments.name });

@@ -1,8 +1,9 @@
 import { type ChargeOutcome, ProviderUnavailable } from '../integrations/payments/provider.js';
+import { accountNow, sweepNow } from '../platform/clock.js';
 import { transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { rowsOf, sql } from '../platform/sql.js';
-import { finishEach } from '../platform/sweeps.js';
+import { finishEach, type SweepOf, sweptRows } from '../platform/sweeps.js';
 import { callProvider } from './callProvider.js';
 import { givenUpCodes, reconcileAfterMs } from './charge.js';
 import { Payment } from './payment.entity.js';
@@ -38,12 +39,15 @@ const abandoned: ChargeOutcome = {
 export async function reconcilePayments(
   deps: Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>,
   settle: Record<Payment['purpose'], Settle>,
+  of: SweepOf = {},
 ): Promise<number> {
-  const now = deps.clock.now();
+  const em = deps.db.orm.em.fork();
+  const dueBy = await sweepNow(em, deps.clock, of.accountId);
   const due = await rowsOf(
-    deps.db.orm.em.fork(),
+    em,
     sql<{ account_id: string; id: string }>`
-      select account_id, id from payment where reconcile_at <= ${now} order by reconcile_at limit 100`,
+      select account_id, id from payment
+      where reconcile_at <= ${dueBy} and ${sweptRows('payment', of)} order by reconcile_at limit 100`,
   );
   return finishEach(
     deps.log,
@@ -54,6 +58,7 @@ export async function reconcilePayments(
       if (outcome?.status !== 'requires_action' || payment.status !== 'REQUIRES_ACTION') {
         return settle[payment.purpose]({ accountId, paymentId, outcome: outcome ?? neverArrived });
       }
+      const now = await accountNow(deps.db.orm.em.fork(), deps.clock, accountId);
       const ageMs = now.getTime() - payment.createdAt.getTime();
       if (ageMs >= challengeExpiresAfterMs) {
         return settle[payment.purpose]({ accountId, paymentId, outcome: abandoned });

@@ -53,6 +53,7 @@ export async function removePaymentMethod(
     method.status = 'REMOVED';
     method.isDefault = false;
     method.removedAt = tx.now;
+    method.expiryNoticeAt = null;
     tx.emit({ type: 'payment_method.removed', data: presentPaymentMethod(method) });
     return { replayed: false, methodRef: method.methodRef ?? undefined };
   });

@@ -37,3 +37,7 @@ export async function accountTimes(
   for (const row of rows) times.set(row.id, instantOf(row.test_clock_at));
   return times;
 }
+
+/** "Now" of a sweep: of the one account it is for, else the wall's. */
+export const sweepNow = (em: EntityManager, clock: Clock, accountId: string | undefined): Promise<Date> =>
+  accountId === undefined ? Promise.resolve(clock.now()) : accountNow(em, clock, accountId);

@@ -1,4 +1,22 @@
+import type { RawBuilder } from 'kysely';
 import type { Logger } from './log.js';
+import { sql } from './sql.js';
+
+/** Whose rows a sweep finishes: one account's, or those of all that live by the wall clock. */
+export interface SweepOf {
+  readonly accountId?: string | undefined;
+}
+
+/**
+ * Part of a due statement's `where`: the rows of `table` that a sweep may take. Accounts with a test clock are left out by
+ * the statement itself, so that their rows, however long due by the wall, never fill the batch before anybody else's.
+ */
+export const sweptRows = (table: string, { accountId }: SweepOf): RawBuilder<boolean> => {
+  const column = sql.ref(`${table}.account_id`);
+  return accountId === undefined
+    ? sql<boolean>`not exists (select 1 from account where account.id = ${column} and account.test_clock_at is not null)`
+    : sql<boolean>`${column} = ${accountId}`;
+};
 
 /** Finds rows whose due time has passed and finishes each exactly once. Returns how many it finished. */
 export type Sweep = () => Promise<number>;

@@ -16,6 +16,8 @@ export interface PaymentProvider {
     customerRef: string;
     token: string;
     key: string;
+    /** The account's time, from which a test card is good for some years; default the provider's. */
+    now?: Date;
   }): Promise<AttachOutcome>;
 
   detachPaymentMethod(input: { methodRef: string }): Promise<void>;

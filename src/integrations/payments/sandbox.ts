@@ -91,7 +91,7 @@ export function createSandboxProvider({ pool, now }: { pool: Pick<Pool, 'query'>
       return { customerRef: customer!.ref };
     },
 
-    async attachPaymentMethod({ accountId, customerRef, token, key }): Promise<AttachOutcome> {
+    async attachPaymentMethod({ accountId, customerRef, token, key, now: attachedAt = now() }): Promise<AttachOutcome> {
       const card = resolveTestCard(token);
       if (!card) return { status: 'invalid', message: explainUnknown(token) };
       const customers = await ask('select from sandbox.customer where account_id = $1 and ref = $2', [
@@ -113,7 +113,7 @@ export function createSandboxProvider({ pool, now }: { pool: Pick<Pool, 'query'>
           card.name,
           card.brand,
           card.last4,
-          now().getUTCFullYear() + 3,
+          attachedAt.getUTCFullYear() + 3,
           card.behaviour,
           card.declineCode,
           now(),
