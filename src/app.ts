@@ -6,17 +6,19 @@ import type { Config } from './config.js';
 import { createSandboxProvider, type SandboxProvider } from './integrations/payments/sandbox.js';
 import { createPostgresPubSub } from './integrations/pubsub/postgres.js';
 import { ormConfig } from './ormConfig.js';
+import { createAccountLocks } from './platform/accountLocks.js';
 import { type Clock, systemClock } from './platform/clock.js';
 import type { Db } from './platform/db.js';
 import type { Deps } from './platform/deps.js';
 import { DroppingClient } from './platform/droppingClient.js';
+import { createDueWork } from './platform/dueWork.js';
 import { createEventFeed } from './platform/eventFeed.js';
 import { createJobs, migrateJobs } from './platform/jobs.js';
 import type { Logger } from './platform/log.js';
 import { createRelay, type Relay } from './platform/relay.js';
 import { createSweeps, type Sweeps } from './platform/sweeps.js';
 import { usageTopic } from './platform/topics.js';
-import { jobsOf, sinksOf, sweepsOf } from './schedule.js';
+import { dueSweepsOf, jobsOf, sinksOf, sweepsOf } from './schedule.js';
 import { createLanes } from './webhook/lanes.js';
 import { createWebhookPoster } from './webhook/postWebhook.js';
 
@@ -76,7 +78,7 @@ export async function openCore({ config, databaseUrl, log, clock = systemClock }
   providerPool.on('error', (error) => log.warn({ err: error }, 'sandbox payments: database connection lost'));
   let publicUrl = config.publicUrl ?? `http://${config.host}:${config.port}`;
 
-  const deps: Core['deps'] = {
+  const features: Omit<Core['deps'], 'dueWork'> = {
     db,
     clock,
     payments: createSandboxProvider({ pool: providerPool, now: () => clock.now() }),
@@ -84,11 +86,20 @@ export async function openCore({ config, databaseUrl, log, clock = systemClock }
     feed: createEventFeed({ db, pubsub }),
     jobs: createJobs({ url: databaseUrl, log }),
     log,
+    locks: createAccountLocks({
+      url: databaseUrl,
+      onError: (error) => log.warn({ err: error }, 'locks of accounts: database connection lost'),
+    }),
+    testClocks: config.testClocks,
     webhookPolicy: { allowInsecure: config.webhookAllowInsecure },
     seller: config.seller,
     publicUrl: () => publicUrl,
   };
-  const relay = createRelay({ db, pubsub, sinks: sinksOf(deps) });
+  const relay = createRelay({ db, pubsub, sinks: sinksOf(features) });
+  const deps: Core['deps'] = {
+    ...features,
+    dueWork: createDueWork({ db, clock, relay, sweeps: dueSweepsOf(features) }),
+  };
   db.onCommit = ({ accountId, seq, usage }) => {
     if (usage) pubsub.publish(usageTopic(accountId), '');
     if (seq !== undefined) relay.nudge(accountId);
@@ -101,6 +112,7 @@ export async function openCore({ config, databaseUrl, log, clock = systemClock }
     },
     close: async () => {
       await deps.jobs.stop();
+      await deps.locks.close();
       await pubsub.close();
       await providerPool.end();
       await orm.close();

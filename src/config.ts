@@ -21,6 +21,7 @@ const environment = z.object({
   DEMO: flag,
   PAYMENT_PROVIDER: z.enum(['sandbox', 'stripe']).optional(),
   STRIPE_SECRET_KEY: text,
+  TEST_CLOCKS: flag,
   WEBHOOK_ALLOW_INSECURE: flag,
   INTROSPECTION: flag,
   GRAPHIQL: flag,
@@ -41,6 +42,8 @@ export interface Config {
   readonly dataDir: string;
   readonly demo: boolean;
   readonly paymentProvider: 'sandbox';
+  /** May every account that has no history yet get a test clock? Operators may in any case. */
+  readonly testClocks: boolean;
   readonly webhookAllowInsecure: boolean;
   readonly introspection: boolean;
   readonly graphiql: boolean;
@@ -78,6 +81,7 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     dataDir: e.DATA_DIR,
     demo,
     paymentProvider: choosePaymentProvider(e, production),
+    testClocks: e.TEST_CLOCKS ?? !production,
     webhookAllowInsecure: e.WEBHOOK_ALLOW_INSECURE ?? (demo && !production),
     introspection: e.INTROSPECTION ?? !production,
     graphiql: e.GRAPHIQL ?? !production,

@@ -1,9 +1,14 @@
 import type { TaskList } from 'graphile-worker';
+import { advanceTestClocks } from './account/advanceTestClock.js';
+import { hasTestClock } from './account/testClock.js';
 import { collectDueInvoices, retryOpenInvoices, settleInvoicePayment } from './invoice/collectInvoice.js';
 import { settleCreditNoteRefund } from './invoice/refundCreditNote.js';
+import { announceExpiringMethods } from './payment/announceExpiringMethods.js';
 import { reconcilePayments } from './payment/reconcilePayments.js';
 import { reconcileRefunds } from './payment/reconcileRefunds.js';
+import { wallClock } from './platform/clock.js';
 import type { Deps } from './platform/deps.js';
+import type { DueSweep } from './platform/dueWork.js';
 import type { LoggedEvent } from './platform/eventLog.js';
 import { uuidOf } from './platform/ids.js';
 import type { Sink } from './platform/relay.js';
@@ -17,35 +22,71 @@ import { deliverJob, planDeliveries } from './webhook/planDeliveries.js';
 
 const rechargeJob = 'wallet.recharge';
 
-/** What happens by itself: each sweep finds the rows whose due time has passed. The order is that of one billing night. */
+/**
+ * What comes due on an account's rows. The order is that of one billing night; a test clock goes through it at each time
+ * something is due. All but the clock and the outside world is said here: add a line, and both know it.
+ */
+export const dueSweepsOf = (deps: Omit<Deps, 'dueWork'>): DueSweep[] => [
+  {
+    name: 'reconcilePayments',
+    due: ['payment', 'reconcile_at'],
+    run: (of) =>
+      reconcilePayments(
+        deps,
+        {
+          invoice: (settled) => settleInvoicePayment(deps, settled),
+          top_up: (settled) => settleTopUp(deps, settled),
+          recharge: (settled) => settleRecharge(deps, settled),
+        },
+        of,
+      ),
+  },
+  {
+    name: 'reconcileRefunds',
+    due: ['refund', 'reconcile_at'],
+    run: (of) => reconcileRefunds(deps, (settled) => settleCreditNoteRefund(deps, settled), of),
+  },
+  {
+    name: 'advanceSubscriptions',
+    due: ['subscription', 'due_at'],
+    run: (of) => advanceDueSubscriptions(deps, of),
+  },
+  { name: 'collectInvoices', due: ['invoice', 'next_payment_attempt_at'], run: (of) => collectDueInvoices(deps, of) },
+  { name: 'rechargeWallets', due: ['wallet', 'recharge_due_at'], run: (of) => rechargeDueWallets(deps, of) },
+  {
+    name: 'announceExpiringMethods',
+    due: ['payment_method', 'expiry_notice_at'],
+    run: (of) => announceExpiringMethods(deps, of),
+  },
+];
+
+/** What happens by itself: each sweep finds the rows whose due time has passed. Webhooks go by the wall clock, always. */
 export const sweepsOf = (deps: Deps): Record<string, Sweep> => ({
-  reconcilePayments: () =>
-    reconcilePayments(deps, {
-      invoice: (settled) => settleInvoicePayment(deps, settled),
-      top_up: (settled) => settleTopUp(deps, settled),
-      recharge: (settled) => settleRecharge(deps, settled),
-    }),
-  reconcileRefunds: () => reconcileRefunds(deps, (settled) => settleCreditNoteRefund(deps, settled)),
-  advanceSubscriptions: () => advanceDueSubscriptions(deps),
-  collectInvoices: () => collectDueInvoices(deps),
-  rechargeWallets: () => rechargeDueWallets(deps),
-  hurryDeliveries: () => hurryDueDeliveries(deps),
+  ...Object.fromEntries(dueSweepsOf(deps).map(({ name, run }): [string, Sweep] => [name, () => run({})])),
+  advanceTestClocks: () => advanceTestClocks(deps),
+  hurryDeliveries: () => hurryDueDeliveries(byTheWall(deps)),
+});
+
+/** Whoever receives a webhook lives outside: attempts, retries and leases know no test clock. */
+const byTheWall = <Needs extends Pick<Deps, 'clock'>>(deps: Needs): Needs => ({
+  ...deps,
+  clock: wallClock(deps.clock),
 });
 
 /** Job name → handler. A job only does sooner what a sweep would do. */
 export const jobsOf = (deps: Deps & Delivering): TaskList => ({
-  [deliverJob]: (payload) => deliver(deps, payload as { accountId: string; deliveryId: string }),
+  [deliverJob]: (payload) => deliver(byTheWall(deps), payload as { accountId: string; deliveryId: string }),
   [rechargeJob]: (payload) => rechargeIfLow(deps, (payload as { accountId: string }).accountId),
 });
 
 /** Where the relay hands every event; sockets hear of it before any of these. */
-export const sinksOf = (deps: Deps): Sink[] => [
-  { name: 'webhooks', handle: (event) => planDeliveries(deps, event) },
+export const sinksOf = (deps: Omit<Deps, 'dueWork'>): Sink[] => [
+  { name: 'webhooks', handle: (event) => planDeliveries(byTheWall(deps), event) },
   { name: 'reactions', handle: (event) => react(deps, event) },
 ];
 
 /** What one feature does because of another's event. Every reaction bears being repeated. */
-async function react(deps: Deps, { accountId, type, data }: LoggedEvent): Promise<void> {
+async function react(deps: Omit<Deps, 'dueWork'>, { accountId, type, data }: LoggedEvent): Promise<void> {
   switch (type) {
     case 'invoice.paid':
     case 'invoice.failed':
@@ -56,6 +97,8 @@ async function react(deps: Deps, { accountId, type, data }: LoggedEvent): Promis
       return data.is_default ? retryOpenInvoices(deps, accountId) : undefined;
     case 'wallet.drawn_down':
     case 'wallet.updated':
+      // A job would run at some other time of the account; its own clock looks after what is due.
+      if (await hasTestClock(deps.db.orm.em.fork(), accountId)) return;
       return deps.jobs.add(rechargeJob, { accountId }, { jobKey: `recharge-${accountId}` });
   }
 }

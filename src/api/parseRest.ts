@@ -86,6 +86,13 @@ export const autoRechargeBody = body({
 });
 export const webhookBody = body({ url: longText, events: orNothing(z.array(text, expected('a list of event types'))) });
 
+const instant = z
+  .string(expected('an RFC 3339 instant'))
+  .transform(timestampOf)
+  .refine((at) => !Number.isNaN(at.getTime()), 'expected an RFC 3339 instant such as 2026-04-01T00:00:00Z');
+export const createClockBody = body({ now: instant });
+export const advanceClockBody = body({ to: instant });
+
 const usageEvent = z
   .object(
     {

@@ -7,6 +7,7 @@ import { stringifyExact } from '../platform/exactJson.js';
 import { actorOf } from './auth.js';
 import { everyAnswer, HttpRefusal, InvalidRequest, sendProblem } from './problem.js';
 import { readJson, readJsonLines } from './readJson.js';
+import { clockRoutes } from './restClock.js';
 import { meteringRoutes } from './restMetering.js';
 import type { Answer, Call, Route } from './restRoute.js';
 import { salesRoutes } from './restSales.js';
@@ -14,7 +15,7 @@ import { salesRoutes } from './restSales.js';
 export const restPrefix = '/api/v1/billing';
 
 /** The shim for callers of the integration guide: every path it has, in the shapes it shows. */
-export const restRoutes: readonly Route[] = [...salesRoutes, ...meteringRoutes];
+export const restRoutes: readonly Route[] = [...salesRoutes, ...meteringRoutes, ...clockRoutes];
 
 const bodyLimitBytes = 100_000;
 const bulkBodyLimitBytes = 1_000_000;

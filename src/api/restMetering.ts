@@ -42,7 +42,7 @@ export const meteringRoutes: readonly Route[] = [
     scope: 'usage:read',
     handle: async ({ deps, em, accountId }) => {
       const { timeZone } = await accountById(em, accountId);
-      return { body: presentUsage(await usageSummary(em, { accountId, now: deps.clock.now() }), timeZone) };
+      return { body: presentUsage(await usageSummary(em, { accountId, clock: deps.clock }), timeZone) };
     },
   }),
   route({

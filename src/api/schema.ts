@@ -1,6 +1,7 @@
 import { type GraphQLInputObjectType, GraphQLSchema, lexicographicSortSchema, printSchema } from 'graphql';
 import { buildSchemaSync } from 'type-graphql';
 import { AccountResolver } from '../account/account.resolver.js';
+import { TestClockResolver } from '../account/testClock.resolver.js';
 import { MetricResolver, PlanFeatureResolver, PlanResolver } from '../catalog/plan.resolver.js';
 import {
   CreditNoteLineResolver,
@@ -35,6 +36,7 @@ export function createSchema(): GraphQLSchema {
     resolvers: [
       NodeResolver,
       AccountResolver,
+      TestClockResolver,
       AccountSubscriptionResolver,
       AccountWalletResolver,
       AccountPaymentMethodsResolver,

@@ -1,7 +1,8 @@
 import { ProviderUnavailable, type RefundOutcome } from '../integrations/payments/provider.js';
+import { sweepNow } from '../platform/clock.js';
 import type { Deps } from '../platform/deps.js';
 import { rowsOf, sql } from '../platform/sql.js';
-import { finishEach } from '../platform/sweeps.js';
+import { finishEach, type SweepOf, sweptRows } from '../platform/sweeps.js';
 import { callProvider } from './callProvider.js';
 import { givenUpCodes } from './charge.js';
 import { Refund } from './payment.entity.js';
@@ -19,11 +20,15 @@ const neverArrived: RefundOutcome = { status: 'failed', refundRef: '', failureCo
 export async function reconcileRefunds(
   deps: Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>,
   settle: SettleRefund,
+  of: SweepOf = {},
 ): Promise<number> {
+  const em = deps.db.orm.em.fork();
+  const now = await sweepNow(em, deps.clock, of.accountId);
   const due = await rowsOf(
-    deps.db.orm.em.fork(),
+    em,
     sql<{ account_id: string; id: string }>`
-      select account_id, id from refund where reconcile_at <= ${deps.clock.now()} order by reconcile_at limit 100`,
+      select account_id, id from refund
+      where reconcile_at <= ${now} and ${sweptRows('refund', of)} order by reconcile_at limit 100`,
   );
   return finishEach(
     deps.log,

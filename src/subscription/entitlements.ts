@@ -2,6 +2,7 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { featureKey } from '../catalog/catalogFile.js';
 import { featuresByPlanIds } from '../catalog/plans.js';
 import { Decimal, zero } from '../domain/decimal.js';
+import type { Clock } from '../platform/clock.js';
 import { usageSummary } from '../usage/usageSummary.js';
 import { liveSubscription } from './subscriptions.js';
 
@@ -22,12 +23,12 @@ export interface Entitlement {
 /** The features of the live plan with what is left of each; an unpaid or canceled subscription grants none. */
 export async function entitlements(
   em: EntityManager,
-  { accountId, now }: { accountId: string; now: Date },
+  { accountId, clock }: { accountId: string; clock: Clock },
 ): Promise<Entitlement[]> {
   const subscription = await liveSubscription(em, accountId);
   if (!subscription || subscription.status === 'INCOMPLETE' || subscription.status === 'PAUSED') return [];
   const features = (await featuresByPlanIds(em, accountId, [subscription.planId])).get(subscription.planId) ?? [];
-  const summary = await usageSummary(em, { accountId, now });
+  const summary = await usageSummary(em, { accountId, clock });
   return features.map((feature) => {
     const item = summary.items.find(({ metric }) => featureKey(metric) === feature.code);
     if (!item)

@@ -4,11 +4,12 @@ import { featuresOf, planById } from '../catalog/plans.js';
 import { collectInvoice } from '../invoice/collectInvoice.js';
 import { issueInvoice } from '../invoice/issueInvoice.js';
 import { defaultPaymentMethod } from '../payment/paymentMethods.js';
+import { sweepNow } from '../platform/clock.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { newId } from '../platform/ids.js';
 import { rowsOf, sql } from '../platform/sql.js';
-import { finishEach } from '../platform/sweeps.js';
+import { finishEach, type SweepOf, sweptRows } from '../platform/sweeps.js';
 import { closeWindows, openWindows } from '../usage/windows.js';
 import { endSubscription } from './cancelSubscription.js';
 import { feeLine, nextPeriod } from './decide.js';
@@ -20,11 +21,14 @@ import { endWaitingChange } from './waitingChange.js';
 type Needs = Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>;
 
 /** Sweep: renews, ends, activates or abandons every subscription whose time has come. */
-export async function advanceDueSubscriptions(deps: Needs): Promise<number> {
+export async function advanceDueSubscriptions(deps: Needs, of: SweepOf = {}): Promise<number> {
+  const em = deps.db.orm.em.fork();
+  const now = await sweepNow(em, deps.clock, of.accountId);
   const due = await rowsOf(
-    deps.db.orm.em.fork(),
+    em,
     sql<{ account_id: string; id: string }>`
-      select account_id, id from subscription where due_at <= ${deps.clock.now()} order by due_at limit 100`,
+      select account_id, id from subscription
+      where due_at <= ${now} and ${sweptRows('subscription', of)} order by due_at limit 100`,
   );
   return finishEach(deps.log, due, ({ account_id, id }) =>
     advanceSubscription(deps, { accountId: account_id, subscriptionId: id }),

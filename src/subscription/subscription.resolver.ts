@@ -235,7 +235,7 @@ export class SubscriptionResolver {
   @FieldResolver(() => UsageSummaryType)
   usage(@Root() subscription: SubscriptionRow, @Ctx() { scope, deps, actor }: Context): Promise<UsageSummary> {
     requireScope(actor, 'usage:read');
-    return usageSummary(scope.em, { accountId: subscription.accountId, now: deps.clock.now() });
+    return usageSummary(scope.em, { accountId: subscription.accountId, clock: deps.clock });
   }
 
   @Query(() => BillingSubscriptionType, { nullable: true })
@@ -331,6 +331,6 @@ export class AccountSubscriptionResolver {
   @FieldResolver(() => [EntitlementType])
   entitlements(@Ctx() { scope, actor, deps }: Context): Promise<Entitlement[]> {
     requireScope(actor, 'usage:read');
-    return entitlements(scope.em, { accountId: actor.accountId, now: deps.clock.now() });
+    return entitlements(scope.em, { accountId: actor.accountId, clock: deps.clock });
   }
 }

@@ -11,7 +11,7 @@ import type { Deps } from '../platform/deps.js';
 import { uuidOf } from '../platform/ids.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import { presentThreshold } from './usage.present.js';
-import { type ParsedUsageEvent, parseUsageEvent, type UsageEventInput } from './usageEvent.js';
+import { type DatedUsageEvent, type ParsedUsageEvent, parseUsageEvent, type UsageEventInput } from './usageEvent.js';
 import { readWatermark } from './usageSummary.js';
 import { lockWindows } from './windows.js';
 
@@ -58,7 +58,7 @@ export async function recordUsage(
   events.forEach((input, index) => {
     try {
       const accountId = accountOf(actor, input, others);
-      const event = parseUsageEvent(input, deps.clock.now());
+      const event = parseUsageEvent(input);
       const group = byAccount.get(accountId) ?? [];
       byAccount.set(accountId, group);
       group.push({ index, event });
@@ -155,10 +155,11 @@ function ingestOf(deps: Needs): Ingest {
  * an event is refused (a repeat of an accepted one answers DUPLICATE whatever its content). An event without a window is
  * looked at twice: a renewal that this waited for has opened windows that the waiting statement could not see.
  */
-async function recordBatch(deps: Needs, accountId: string, events: readonly ParsedUsageEvent[]): Promise<Recorded[]> {
+async function recordBatch(deps: Needs, accountId: string, arrived: readonly ParsedUsageEvent[]): Promise<Recorded[]> {
   let lookForRepeats = false;
   let lookedTwice = false;
   return transact(deps, accountId, async (tx) => {
+    const events = arrived.map((event): DatedUsageEvent => ({ ...event, timestamp: event.timestamp ?? tx.now }));
     const windows = await lockWindows(tx, events);
     const knownMetrics = await metricsKnown(tx, { windows, events });
     const decide = (seen: ReadonlySet<string>) => decideUsage({ events, windows, seen, knownMetrics, now: tx.now });
@@ -191,7 +192,7 @@ async function recordBatch(deps: Needs, accountId: string, events: readonly Pars
 /** A period that is over is renewed within seconds; until then its successor's events are asked to come again. */
 function betweenPeriods(
   decision: UsageDecision,
-  { event, windows }: { event: ParsedUsageEvent; windows: readonly UsageWindow[] },
+  { event, windows }: { event: DatedUsageEvent; windows: readonly UsageWindow[] },
 ): Decision {
   if (decision.status !== 'REJECTED' || decision.code !== 'ILLEGAL_STATE') return decision;
   const over = windows.find((w) => w.metric === event.metric && w.closedAt === null && w.period.end <= event.timestamp);
@@ -226,7 +227,7 @@ async function writeBatch(
     events,
     decisions,
     changes,
-  }: { events: readonly ParsedUsageEvent[]; decisions: readonly UsageDecision[]; changes: readonly WindowChange[] },
+  }: { events: readonly DatedUsageEvent[]; decisions: readonly UsageDecision[]; changes: readonly WindowChange[] },
 ): Promise<{ inserted: number; watermark: bigint }> {
   const { accountId, now } = tx;
   const accepted = events.flatMap((event, i) => {

@@ -152,7 +152,7 @@ export class UsageResolver {
   @Query(() => UsageSummaryType)
   usage(@Ctx() { deps, scope, actor }: Context): Promise<UsageSummary> {
     requireScope(actor, 'usage:read');
-    return usageSummary(scope.em, { accountId: actor.accountId, now: deps.clock.now() });
+    return usageSummary(scope.em, { accountId: actor.accountId, clock: deps.clock });
   }
 
   @Query(() => [UsageSummaryType], { description: 'The last periods, the current one first' })
@@ -193,7 +193,7 @@ export class UsageResolver {
         pubsub: deps.pubsub,
         log: deps.log,
         topics: [usageTopic(actor.accountId)],
-        read: () => usageSummary(deps.db.orm.em.fork(), { accountId: actor.accountId, now: deps.clock.now() }),
+        read: () => usageSummary(deps.db.orm.em.fork(), { accountId: actor.accountId, clock: deps.clock }),
         keyOf: (summary) =>
           [
             summary.watermark,

@@ -10,7 +10,7 @@ export interface UsageEventInput {
   metric: string;
   /** Exact decimal as text; default 1. */
   value?: string | null | undefined;
-  /** Default: now. */
+  /** Default: when it is recorded. */
   timestamp?: Date | null | undefined;
   properties?: object | null | undefined;
 }
@@ -19,10 +19,14 @@ export interface ParsedUsageEvent {
   transactionId: string;
   metric: string;
   value: Decimal;
-  timestamp: Date;
+  /** Undefined: when it is recorded, by the account's own clock. */
+  timestamp: Date | undefined;
   /** JSON that PostgreSQL accepts. */
   properties: string | null;
 }
+
+/** An event that has got its time. */
+export type DatedUsageEvent = ParsedUsageEvent & { timestamp: Date };
 
 const maxPropertiesDepth = 16;
 
@@ -30,7 +34,7 @@ const maxPropertiesDepth = 16;
  * Checks one event. Throws INVALID with the field; whatever passes can't make the batch's statement fail, so that one bad
  * event never takes its neighbours with it.
  */
-export function parseUsageEvent(input: UsageEventInput, now: Date): ParsedUsageEvent {
+export function parseUsageEvent(input: UsageEventInput): ParsedUsageEvent {
   const { transactionId, metric, timestamp } = input;
   if (transactionId.length === 0 || transactionId.length > 255) {
     throw invalid(`transactionId has ${transactionId.length} characters, expected 1 to 255`, 'transactionId');
@@ -47,7 +51,13 @@ export function parseUsageEvent(input: UsageEventInput, now: Date): ParsedUsageE
   }
   if (timestamp && Number.isNaN(timestamp.getTime()))
     throw invalid('timestamp is not an RFC 3339 instant', 'timestamp');
-  return { transactionId, metric, value, timestamp: timestamp ?? now, properties: parseProperties(input.properties) };
+  return {
+    transactionId,
+    metric,
+    value,
+    timestamp: timestamp ?? undefined,
+    properties: parseProperties(input.properties),
+  };
 }
 
 /** An invalid Date for what isn't RFC 3339: then that event alone is rejected, and not its neighbours. */

@@ -6,6 +6,7 @@ import { invalid } from '../domain/errors.js';
 import { type Period, periodAt } from '../domain/period.js';
 import type { ChargeModel } from '../domain/rating.js';
 import { usedPercent } from '../domain/thresholds.js';
+import { accountNow, type Clock } from '../platform/clock.js';
 import { isPageSize } from '../platform/connection.js';
 import { instantOf, rowsOf, sql } from '../platform/sql.js';
 import { rateWindow } from './rateWindow.js';
@@ -103,16 +104,21 @@ function summaryOf(
   };
 }
 
+/** Stands in where the rows themselves say the period. */
+const noPeriod: Period = { start: new Date(0), end: new Date(0) };
+
 /** The current period's usage. Without a subscription: the calendar month, and no metric. */
 export async function usageSummary(
   em: EntityManager,
-  { accountId, now }: { accountId: string; now: Date },
+  { accountId, clock }: { accountId: string; clock: Clock },
 ): Promise<UsageSummary> {
   const rows = await summaryRows(em, accountId, sql<boolean>`w.closed_at is null`);
   const counted = rows.filter((row) => row.period_start !== null);
-  const { currency, timeZone } =
-    counted.length > 0 ? { currency: '', timeZone: 'UTC' } : await accountById(em, accountId);
-  return summaryOf(counted, { watermark: rows[0]?.watermark ?? '0', fallback: calendarMonth(now, timeZone), currency });
+  const watermark = rows[0]?.watermark ?? '0';
+  if (counted.length > 0) return summaryOf(counted, { watermark, fallback: noPeriod, currency: '' });
+  const { currency, timeZone } = await accountById(em, accountId);
+  const fallback = calendarMonth(await accountNow(em, clock, accountId), timeZone);
+  return summaryOf(counted, { watermark, fallback, currency });
 }
 
 /** The last periods, the current one first. */
@@ -134,7 +140,7 @@ export async function usageHistory(
   );
   return [...byPeriod.values()]
     .slice(0, last)
-    .map((group) => summaryOf(group, { watermark, fallback: calendarMonth(new Date(0), 'UTC'), currency: '' }));
+    .map((group) => summaryOf(group, { watermark, fallback: noPeriod, currency: '' }));
 }
 
 export async function readWatermark(em: EntityManager, accountId: string): Promise<bigint> {

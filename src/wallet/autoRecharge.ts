@@ -3,11 +3,12 @@ import { money } from '../domain/money.js';
 import type { ChargeOutcome } from '../integrations/payments/provider.js';
 import { chargePayment } from '../payment/charge.js';
 import { Payment } from '../payment/payment.entity.js';
+import { sweepNow } from '../platform/clock.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { newId } from '../platform/ids.js';
 import { rowsOf, sql } from '../platform/sql.js';
-import { finishEach } from '../platform/sweeps.js';
+import { finishEach, type SweepOf, sweptRows } from '../platform/sweeps.js';
 import { walletBalance } from './ledger.js';
 import { intendTopUp, settleInWallet } from './topUp.js';
 import type { Wallet } from './wallet.entity.js';
@@ -21,10 +22,17 @@ const backOffMs = [1, 6, 24].map((hours) => hours * 3_600_000);
 const lookAgainMs = 60_000;
 
 /** Sweep: recharges every wallet that asked for a look. Returns how many it looked at. */
-export async function rechargeDueWallets(deps: Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>): Promise<number> {
+export async function rechargeDueWallets(
+  deps: Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>,
+  of: SweepOf = {},
+): Promise<number> {
+  const em = deps.db.orm.em.fork();
+  const now = await sweepNow(em, deps.clock, of.accountId);
   const due = await rowsOf(
-    deps.db.orm.em.fork(),
-    sql<{ account_id: string }>`select account_id from wallet where recharge_due_at <= ${deps.clock.now()} limit 100`,
+    em,
+    sql<{ account_id: string }>`
+      select account_id from wallet
+      where recharge_due_at <= ${now} and ${sweptRows('wallet', of)} order by recharge_due_at limit 100`,
   );
   return finishEach(deps.log, due, ({ account_id }) => rechargeIfLow(deps, account_id));
 }

@@ -46,6 +46,8 @@ const provedElsewhere: Record<string, string> = {
   creditNote: 'test/invoice/creditNotes.test.ts',
   creditNotes: 'test/invoice/creditNotes.test.ts',
   voidCreditNote: 'test/invoice/creditNotes.test.ts',
+  createTestClock: 'test/account/testClock.test.ts',
+  advanceTestClock: 'test/account/testClock.test.ts',
 };
 
 test('one account lives through every query and every mutation', async () => {

@@ -61,9 +61,7 @@ describe('cancelSubscription', () => {
     ]);
     expect(invoices[1]).toMatchObject({ reason: 'subscription_cancel', status: 'PAID' });
     expect(await eventsOf(world, account, 'subscription.canceled')).toHaveLength(1);
-    expect(await entitlements(world.deps.db.orm.em.fork(), { accountId: account.id, now: world.clock.now() })).toEqual(
-      [],
-    );
+    expect(await entitlements(world.deps.db.orm.em.fork(), { accountId: account.id, clock: world.clock })).toEqual([]);
     expect((await record(account, '1')).results[0]).toMatchObject({ status: 'REJECTED' });
     await expectSoundLedger(world, account.id);
   });

@@ -45,7 +45,7 @@ const planOf = async (account: TestAccount): Promise<string> => {
   return pendingPlan ? `${plan.code}, then ${pendingPlan.code}` : plan.code;
 };
 const itemOf = async (account: TestAccount, metric: string) => {
-  const { items } = await usageSummary(world.deps.db.orm.em.fork(), { accountId: account.id, now: world.clock.now() });
+  const { items } = await usageSummary(world.deps.db.orm.em.fork(), { accountId: account.id, clock: world.clock });
   const { used, limit } = items.find((item) => item.metric.code === metric)!;
   return { used: used.toNumber(), limit: limit?.toNumber() ?? null };
 };
@@ -264,7 +264,7 @@ describe('another interval', () => {
     await record('2024-04-11T11:00:00Z');
     await change(account, { subscriptionId: id, planCode: 'yearly', timing: 'IMMEDIATE' });
     const { periodStart, periodEnd } = await subscriptionOf(world, account);
-    const of = { accountId: account.id, now: world.clock.now() };
+    const of = { accountId: account.id, clock: world.clock };
     expect((await usageSummary(world.deps.db.orm.em.fork(), of)).period).toEqual({
       start: periodStart,
       end: periodEnd,
@@ -313,7 +313,7 @@ describe('limits and thresholds', () => {
     await change(account, { subscriptionId: id, planCode: 'basic', timing: 'IMMEDIATE' });
     expect((await thresholds()).slice(5)).toEqual(['+90', '+100']);
     expect(await record('g2', 'storage', '5')).toBe('REJECTED');
-    const features = await entitlements(world.deps.db.orm.em.fork(), { accountId: account.id, now: world.clock.now() });
+    const features = await entitlements(world.deps.db.orm.em.fork(), { accountId: account.id, clock: world.clock });
     expect(features.map((e) => e.feature)).toEqual(['users', 'requests', 'peak', 'minutes']);
     expect(features.find((e) => e.feature === 'minutes')).toMatchObject({ allowed: true });
   });

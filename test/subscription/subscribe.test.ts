@@ -36,7 +36,7 @@ afterAll(() => world.stop());
 beforeEach(() => world.clock.set('2024-04-01T00:00:00Z'));
 
 const granted = (account: TestAccount) =>
-  entitlements(world.deps.db.orm.em.fork(), { accountId: account.id, now: world.clock.now() });
+  entitlements(world.deps.db.orm.em.fork(), { accountId: account.id, clock: world.clock });
 const pay = (account: TestAccount, invoiceId: string) =>
   payInvoice(world.deps, account.actor, { idempotencyKey: freshKey(), invoiceId: publicId('invoice', invoiceId) });
 

@@ -47,7 +47,7 @@ async function run(
 }
 
 async function used(account: TestAccount, metric: string): Promise<string> {
-  const { items } = await usageSummary(world.deps.db.orm.em.fork(), { accountId: account.id, now: world.clock.now() });
+  const { items } = await usageSummary(world.deps.db.orm.em.fork(), { accountId: account.id, clock: world.clock });
   return items.find((item) => item.metric.code === metric)!.used.toFixed();
 }
 

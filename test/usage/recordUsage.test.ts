@@ -43,7 +43,7 @@ const record = async (account: TestAccount, ...events: UsageEventInput[]) =>
 const statuses = async (account: TestAccount, ...events: UsageEventInput[]) =>
   (await record(account, ...events)).map((r) => r.error?.code ?? r.status);
 const summary = (account: TestAccount) =>
-  usageSummary(world.deps.db.orm.em.fork(), { accountId: account.id, now: world.clock.now() });
+  usageSummary(world.deps.db.orm.em.fork(), { accountId: account.id, clock: world.clock });
 const used = async (account: TestAccount, metric: string) =>
   (await summary(account)).items.find((item) => item.metric.code === metric)!.used.toFixed();
 const thresholds = async (account: TestAccount) =>
@@ -176,7 +176,7 @@ describe('counting', () => {
       'LIMIT_EXCEEDED',
     ]);
     expect(await statuses(account, event('minutes', '1000'))).toEqual(['ACCEPTED']);
-    const features = await entitlements(world.deps.db.orm.em.fork(), { accountId: account.id, now: world.clock.now() });
+    const features = await entitlements(world.deps.db.orm.em.fork(), { accountId: account.id, clock: world.clock });
     const of = (feature: string) => features.find((e) => e.feature === feature);
     expect(of('requests')).toMatchObject({ allowed: false });
     expect(of('requests')!.remaining!.toNumber()).toBe(0);

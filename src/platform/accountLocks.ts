@@ -1,0 +1,62 @@
+import pg from 'pg';
+
+/** Locks of accounts that span many transactions. */
+export interface AccountLocks {
+  /** Runs `work` while nobody else, in any process, holds the lock; `undefined` at once when somebody does. */
+  hold<T>(name: { accountId: string; purpose: string }, work: () => Promise<T>): Promise<{ result: T } | undefined>;
+  close(): Promise<void>;
+}
+
+/**
+ * Session locks of PostgreSQL on one connection that all of the process share: a process that dies gives its locks back at
+ * once. A connection that is lost meanwhile loses them too, so whatever they guard must bear a second one at work.
+ */
+export function createAccountLocks({ url, onError }: { url: string; onError: (error: Error) => void }): AccountLocks {
+  const mine = new Set<string>(); // a session gets its own lock again: the process looks here first
+  let session: Promise<pg.Client> | undefined;
+
+  const connect = async (): Promise<pg.Client> => {
+    const client = new pg.Client({ connectionString: url, keepAlive: true });
+    client.on('error', (error) => {
+      session = undefined;
+      onError(error);
+    });
+    client.on('end', () => {
+      session = undefined;
+    });
+    await client.connect();
+    return client;
+  };
+  const connected = (): Promise<pg.Client> => {
+    session ??= connect().catch((error: unknown) => {
+      session = undefined;
+      throw error;
+    });
+    return session;
+  };
+
+  return {
+    hold: async ({ accountId, purpose }, work) => {
+      const key = `${purpose} ${accountId}`;
+      if (mine.has(key)) return undefined;
+      mine.add(key);
+      try {
+        const client = await connected();
+        const { rows } = await client.query('select pg_try_advisory_lock(hashtextextended($1, 0)) as locked', [key]);
+        if (!rows[0].locked) return undefined;
+        try {
+          return { result: await work() };
+        } finally {
+          // When the connection is gone, so is the lock.
+          await client.query('select pg_advisory_unlock(hashtextextended($1, 0))', [key]).catch(onError);
+        }
+      } finally {
+        mine.delete(key);
+      }
+    },
+    close: async () => {
+      const client = await session?.catch(() => undefined);
+      await client?.end();
+    },
+  };
+}
