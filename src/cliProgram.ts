@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { addAccountCommands, addKeyCommands } from './cliAccounts.js';
 import { accountOf, withCore, withDatabase } from './cliCore.js';
 import { addPlanCommands } from './cliPlans.js';
+import { addSimulateCommand } from './cliSimulate.js';
 import { columns, excerpt, print, reportFailure, type Terminal, wholeNumber } from './cliTerminal.js';
 import { addUsageCommands } from './cliUsage.js';
 import { addWebhookCommands } from './cliWebhooks.js';
@@ -32,6 +33,7 @@ function createProgram(terminal: Terminal): Command {
   addUsageCommands(program, terminal);
   addEventCommands(program, terminal);
   addWebhookCommands(program, terminal);
+  addSimulateCommand(program, terminal);
   return program;
 }
 

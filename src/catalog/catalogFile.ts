@@ -1,8 +1,7 @@
-import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
-import { BillingError } from '../domain/errors.js';
 import { isCurrency, parseMoney } from '../domain/money.js';
 import type { ChargeModel } from '../domain/rating.js';
+import { readYaml } from '../platform/yamlFile.js';
 import { chargeInFile, unitCharge } from './chargeFile.js';
 import { type CatalogCoupon, couponInFile } from './couponFile.js';
 import { atLeastZero, canonical, code, oneOf, whole } from './fileValues.js';
@@ -113,33 +112,17 @@ export interface Catalog {
  * A plan's feature is a metric's key (code, `_`, unit) or a feature without a metric from `features`.
  */
 export function parseCatalog(yaml: string): Catalog {
-  const lines = new LineCounter();
-  const document = parseDocument(yaml, { lineCounter: lines, schema: 'failsafe', prettyErrors: true });
-  if (document.errors.length > 0) throw new BillingError('INVALID', document.errors.map((e) => e.message).join('\n'));
-  const parsed = catalog.safeParse(nullsOf(document.toJS()));
-  const mistakes: string[] = [];
-  const placeOf = (path: readonly PropertyKey[]): string => {
-    for (let depth = path.length; depth > 0; depth--) {
-      const node = document.getIn(path.slice(0, depth), true) as { range?: [number, number, number] } | undefined;
-      if (node?.range) return `line ${lines.linePos(node.range[0]).line}: `;
-    }
-    return '';
-  };
-  const mistake = (path: readonly PropertyKey[], message: string): void => {
-    mistakes.push(`${placeOf(path)}${path.join('.')}: ${message}`);
-  };
-  for (const issue of parsed.error?.issues ?? []) mistake(issue.path, issue.message);
-  if (!parsed.data) throw new BillingError('INVALID', mistakes.join('\n'));
+  const { data, mistake, refuse } = readYaml(yaml, catalog);
 
   const byKey = new Map<string, { name: string; metricCode: string | null }>();
   const define = (path: PropertyKey[], key: string, name: string, metricCode: string | null): void => {
     if (byKey.has(key)) mistake(path, `'${key}' is defined twice`);
     byKey.set(key, { name, metricCode });
   };
-  for (const [i, m] of parsed.data.metrics.entries()) define(['metrics', i, 'code'], featureKey(m), m.name, m.code);
-  for (const [i, f] of parsed.data.features.entries()) define(['features', i, 'code'], f.code, f.name, null);
+  for (const [i, m] of data.metrics.entries()) define(['metrics', i, 'code'], featureKey(m), m.name, m.code);
+  for (const [i, f] of data.features.entries()) define(['features', i, 'code'], f.code, f.name, null);
 
-  const { plans: plansInFile, coupons } = parsed.data;
+  const { plans: plansInFile, coupons } = data;
   const onlyOnce = (list: 'plans' | 'coupons', codes: readonly string[]): void => {
     for (const [i, each] of codes.entries())
       if (codes.indexOf(each) !== i) mistake([list, i, 'code'], `'${each}' is defined twice`);
@@ -184,8 +167,8 @@ export function parseCatalog(yaml: string): Catalog {
       }),
     };
   });
-  if (mistakes.length > 0) throw new BillingError('INVALID', mistakes.join('\n'));
-  const metrics = parsed.data.metrics.map((m) => ({
+  refuse();
+  const metrics = data.metrics.map((m) => ({
     code: m.code,
     name: m.name,
     unit: m.unit ?? null,
@@ -206,12 +189,4 @@ function priceOf(price: string, currency: string, mistake: (message: string) => 
     mistake((error as Error).message);
     return 0n;
   }
-}
-
-/** The failsafe schema reads every scalar as text; an empty one or `null` means none. */
-function nullsOf(value: unknown): unknown {
-  if (value === '' || value === 'null' || value === '~') return null;
-  if (Array.isArray(value)) return value.map(nullsOf);
-  if (value === null || typeof value !== 'object') return value;
-  return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, nullsOf(part)]));
 }
