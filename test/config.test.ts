@@ -9,6 +9,7 @@ test('without any variable: embedded database, sandbox payments, demo data, ever
     dataDir: '.data',
     demo: true,
     paymentProvider: 'sandbox',
+    testClocks: true,
     webhookAllowInsecure: true,
     introspection: true,
     graphiql: true,

@@ -5,6 +5,7 @@ import { Invoice } from '../../src/invoice/invoice.entity.js';
 import { intendInvoicePayment } from '../../src/invoice/issueInvoice.js';
 import { payInvoice } from '../../src/invoice/payInvoice.js';
 import { activePaymentMethods, defaultPaymentMethod } from '../../src/payment/paymentMethods.js';
+import { removePaymentMethod } from '../../src/payment/removePaymentMethod.js';
 import { setDefaultPaymentMethod } from '../../src/payment/setDefaultPaymentMethod.js';
 import { transact } from '../../src/platform/db.js';
 import { publicId } from '../../src/platform/ids.js';
@@ -77,6 +78,53 @@ test('declined: tried again after 1, 3, 5 and 7 days, then UNCOLLECTIBLE and the
   await expectSoundLedger(world, account.id);
 });
 
+/** A renewal of an account without retries, after `change`. */
+async function renewedWithoutRetries(change: (account: TestAccount) => Promise<unknown>): Promise<TestAccount> {
+  const { account } = await subscribed(world);
+  await world.rows(sql`update account set retry_after_days = '{}' where id = ${account.id}`);
+  await change(account);
+  world.clock.set(new Date(renewalAt));
+  await runDue(world);
+  return account;
+}
+
+test.each([
+  ['declined', (account: TestAccount) => addCard(world, account, 'tok_chargeDeclined')],
+  ['a hard decline', (account: TestAccount) => addCard(world, account, 'tok_chargeDeclinedLostCard')],
+  [
+    'no card',
+    async (account: TestAccount) => {
+      const card = (await defaultPaymentMethod(world.deps.db.orm.em.fork(), account.id))!;
+      await removePaymentMethod(world.deps, account.actor, { paymentMethodId: publicId('paymentMethod', card.id) });
+    },
+  ],
+])('an account without retries gives up at the first failure, told once: %s', async (_, change) => {
+  const account = await renewedWithoutRetries(change);
+  expect(await renewalOf(account)).toMatchObject({
+    status: 'UNCOLLECTIBLE',
+    failedAttempts: 1,
+    nextPaymentAttemptAt: null,
+  });
+  expect(await subscriptionOf(world, account)).toMatchObject({ status: 'CANCELED' });
+  for (const type of ['invoice.failed', 'invoice.uncollectible', 'subscription.canceled'])
+    expect(await eventsOf(world, account, type)).toHaveLength(1);
+  await expectSoundLedger(world, account.id);
+});
+
+test('an account has a schedule of its own', async () => {
+  const { account } = await subscribed(world);
+  await world.rows(sql`update account set retry_after_days = '{2,10}' where id = ${account.id}`);
+  await addCard(world, account, 'tok_chargeDeclined');
+  world.clock.set(new Date(renewalAt));
+  await runDue(world);
+  for (const days of [2, 10]) {
+    const { nextPaymentAttemptAt, firstAttemptAt } = await renewalOf(account);
+    expect(nextPaymentAttemptAt!.getTime() - firstAttemptAt!.getTime()).toBe(days * dayMs);
+    await afterDays(days);
+  }
+  expect(await renewalOf(account)).toMatchObject({ status: 'UNCOLLECTIBLE', failedAttempts: 3 });
+});
+
 test('a new default card pays at once, and PAST_DUE is over', async () => {
   const account = await renewedWith('tok_chargeDeclined');
   await addCard(world, account, 'tok_mastercard');
@@ -136,6 +184,16 @@ test('a renewal that asks for 3-D Secure is paid when the holder confirms, and g
   await afterDays(7.1);
   expect(await renewalOf(ignores)).toMatchObject({ status: 'UNCOLLECTIBLE' });
   expect(await subscriptionOf(world, ignores)).toMatchObject({ status: 'CANCELED' });
+  const told = async (account: TestAccount) => [
+    (await eventsOf(world, account, 'invoice.failed')).length,
+    (await eventsOf(world, account, 'invoice.paid')).length,
+    (await eventsOf(world, account, 'invoice.payment_action_required')).length,
+  ];
+  // Each outcome once: the challenge counts as failed when it begins, and not again when it ends or is given up.
+  expect([await told(confirms), await told(ignores)]).toEqual([
+    [1, 2, 1],
+    [2, 1, 2],
+  ]);
   for (const { id } of [confirms, ignores]) await expectSoundLedger(world, id);
 });
 
