@@ -168,3 +168,59 @@ test('stop waits for what is being handled', async () => {
   expect(done).toBe(true);
   expect(await outboxOf(id)).toEqual([]);
 });
+
+test('drain waits for the rows that another relay holds, and hands over the rest itself', async () => {
+  const { id } = await world.account();
+  const heard: string[] = [];
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  const slow = relay(async (event) => {
+    await released;
+    heard.push(`slow ${event.seq}`);
+  });
+  await emit(id, 1);
+  slow.start();
+  slow.nudge(id);
+  await until(async () => (await outboxOf(id))[0]?.attempts === 1);
+  await emit(id, 2);
+  const drained = relay(async (event) => void heard.push(`drain ${event.seq}`)).drain(id);
+  await until(() => heard.length === 1);
+  release();
+  await drained;
+  expect(heard).toEqual(['drain 2', 'slow 1']);
+  expect(await outboxOf(id)).toEqual([]);
+});
+
+test('while an account is held only drain moves its events; afterwards all is as before', async () => {
+  const { id } = await world.account();
+  const heard: number[] = [];
+  const moved = relay(async (event) => void heard.push(Number(event.seq)));
+  moved.start();
+  await moved.holding(id, async () => {
+    await emit(id, 1);
+    moved.nudge(id);
+    await world.rows(sql`select pg_sleep(0.05)`);
+    expect(heard).toEqual([]);
+    await moved.drain(id);
+    expect(heard).toEqual([1]);
+    await emit(id, 2);
+    moved.nudge(id);
+  });
+  await until(() => heard.length === 2);
+});
+
+test('the poll leaves an account whose clock is on its way to whoever moves it', async () => {
+  const { id } = await world.account();
+  const other = await world.account();
+  await world.rows(
+    sql`update account set test_clock_at = '2024-01-01Z', test_clock_target_at = '2024-02-01Z' where id = ${id}`,
+  );
+  await emit(id, 1);
+  await emit(other.id, 1);
+  const heard: string[] = [];
+  const moved = relay(async (event) => void heard.push(event.accountId));
+  moved.start();
+  await until(() => heard.length > 0);
+  expect(heard).toEqual([other.id]);
+  await world.rows(sql`update account set test_clock_at = test_clock_target_at where id = ${id}`);
+  await until(() => heard.length === 2);
+});
