@@ -10,6 +10,7 @@ import type { Sink } from './platform/relay.js';
 import type { Sweep } from './platform/sweeps.js';
 import { followInvoice } from './subscription/followInvoice.js';
 import { advanceDueSubscriptions } from './subscription/renew.js';
+import { finalizeDueInvoices } from './usage/finalizeDrafts.js';
 import { rechargeDueWallets, rechargeIfLow, settleRecharge } from './wallet/autoRecharge.js';
 import { settleTopUp } from './wallet/topUp.js';
 import { type Delivering, deliver, hurryDueDeliveries } from './webhook/deliver.js';
@@ -27,6 +28,7 @@ export const sweepsOf = (deps: Deps): Record<string, Sweep> => ({
     }),
   reconcileRefunds: () => reconcileRefunds(deps, (settled) => settleCreditNoteRefund(deps, settled)),
   advanceSubscriptions: () => advanceDueSubscriptions(deps),
+  finalizeInvoices: () => finalizeDueInvoices(deps),
   collectInvoices: () => collectDueInvoices(deps),
   rechargeWallets: () => rechargeDueWallets(deps),
   hurryDeliveries: () => hurryDueDeliveries(deps),
