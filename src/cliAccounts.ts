@@ -1,6 +1,7 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { accountOf, withCore } from './cliCore.js';
-import { columns, print, type Terminal } from './cliTerminal.js';
+import { columns, print, type Terminal, wholeNumber } from './cliTerminal.js';
+import type { Decimal } from './domain/decimal.js';
 import { BillingError } from './domain/errors.js';
 
 interface AccountOptions {
@@ -9,6 +10,17 @@ interface AccountOptions {
   timeZone: string;
   json?: boolean;
 }
+
+interface SettingsOptions {
+  graceHours?: number;
+  retryDays?: readonly number[];
+  dunningEnd?: DunningEnd;
+  tax?: string[];
+  taxExempt?: boolean;
+  json?: boolean;
+}
+
+type DunningEnd = 'cancel' | 'past_due' | 'pause';
 
 interface KeyOptions {
   account?: string;
@@ -32,6 +44,28 @@ export function addAccountCommands(program: Command, terminal: Terminal): void {
     .option('--time-zone <zone>', 'IANA name; calendar days are counted in it', 'UTC')
     .option('--json', 'one JSON document')
     .action((options: AccountOptions) => openAccount(terminal, options));
+  account
+    .command('update')
+    .description('set how an account is billed; what is left out stays as it is')
+    .argument('<id>', 'acct_…')
+    .option(
+      '--grace-hours <hours>',
+      "0 to 72: how long a renewal's invoice waits for late usage",
+      wholeNumber({ min: 0, max: 72 }),
+    )
+    .option('--retry-days <days>', 'when a failed payment is tried again, e.g. 1,3,5; none: never', parseRetryDays)
+    .addOption(
+      new Option('--dunning-end <what>', 'the subscription, when collecting gives up').choices([
+        'cancel',
+        'past_due',
+        'pause',
+      ]),
+    )
+    .option('--tax <rates...>', 'all of them, e.g. "VAT 19%" or "VAT 19% inclusive"; none: no tax')
+    .option('--tax-exempt', 'charge no tax')
+    .option('--no-tax-exempt', 'charge tax again')
+    .option('--json', 'one JSON document')
+    .action((id: string, options: SettingsOptions) => setBilling(terminal, id, options));
   account
     .command('list')
     .description('all accounts, oldest first')
@@ -69,6 +103,64 @@ async function openAccount(terminal: Terminal, { json, ...input }: AccountOption
     const text = `${id}  ${name}  ${currency}  ${timeZone}\n\nMake a token for it:\n  billing key create --account ${id}`;
     print(terminal, { json, document, text });
   });
+}
+
+async function setBilling(
+  terminal: Terminal,
+  id: string,
+  { json, tax, graceHours, retryDays, ...options }: SettingsOptions,
+): Promise<void> {
+  await withCore(async (core) => {
+    const [{ updateBillingSettings }, { billingSettings }, { accountById }, { systemActor }, { parseDecimal }] =
+      await Promise.all([
+        import('./account/updateBillingSettings.js'),
+        import('./account/billingSettings.js'),
+        import('./account/createAccount.js'),
+        import('./platform/actor.js'),
+        import('./domain/decimal.js'),
+      ]);
+    const accountId = await accountOf(core, id);
+    const taxRates = tax?.filter((text) => text !== 'none').map((text) => parseTaxRate(text, parseDecimal));
+    await updateBillingSettings(core.deps, systemActor(accountId), {
+      ...options,
+      gracePeriodHours: graceHours,
+      retryAfterDays: retryDays,
+      taxRates,
+    });
+    const em = core.deps.db.orm.em.fork();
+    const settings = await billingSettings(em, await accountById(em, accountId));
+    const rates = settings.taxRates.map((rate) => ({ ...rate, percent: rate.percent.toFixed() }));
+    const text = columns([
+      ['grace period', `${settings.gracePeriodHours} h`],
+      ['retries after', settings.retryAfterDays.length > 0 ? `${settings.retryAfterDays.join(', ')} days` : 'none'],
+      ['dunning end', settings.dunningEnd],
+      ['tax exempt', settings.taxExempt ? 'yes' : 'no'],
+      [
+        'tax',
+        rates.map((rate) => `${rate.name} ${rate.percent}%${rate.inclusive ? ' inclusive' : ''}`).join(', ') || 'none',
+      ],
+    ]);
+    print(terminal, { json, document: { id, ...settings, taxRates: rates }, text });
+  });
+}
+
+/** `VAT 19%`, `VAT 19% inclusive` */
+function parseTaxRate(
+  text: string,
+  parseDecimal: (text: string) => Decimal | undefined,
+): { name: string; percent: Decimal; inclusive: boolean } {
+  const [, name, number, inclusive] = /^(.+?)\s+(\d+(?:\.\d+)?)\s*%(\s+inclusive)?$/.exec(text.trim()) ?? [];
+  const percent = parseDecimal(number ?? '');
+  if (!percent)
+    throw new BillingError('INVALID', `'${text}' is not a tax rate: expected "VAT 19%" or "VAT 19% inclusive"`);
+  return { name: name!, percent, inclusive: inclusive !== undefined };
+}
+
+/** `1,3,5`; `none` for no retries. What days may be is the settings' to say. */
+function parseRetryDays(text: string): readonly number[] {
+  if (text === 'none') return [];
+  if (!/^\d+(,\d+)*$/.test(text)) throw new InvalidArgumentError('Expected days such as 1,3,5, or none.');
+  return text.split(',').map(Number);
 }
 
 async function listAccounts(terminal: Terminal, { json }: { json?: boolean }): Promise<void> {

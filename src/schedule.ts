@@ -15,6 +15,7 @@ import type { Sink } from './platform/relay.js';
 import type { Sweep } from './platform/sweeps.js';
 import { followInvoice } from './subscription/followInvoice.js';
 import { advanceDueSubscriptions } from './subscription/renew.js';
+import { finalizeDueInvoices } from './usage/finalizeDrafts.js';
 import { rechargeDueWallets, rechargeIfLow, settleRecharge } from './wallet/autoRecharge.js';
 import { settleTopUp } from './wallet/topUp.js';
 import { type Delivering, deliver, hurryDueDeliveries } from './webhook/deliver.js';
@@ -51,6 +52,7 @@ export const dueSweepsOf = (deps: Omit<Deps, 'dueWork'>): DueSweep[] => [
     due: ['subscription', 'due_at'],
     run: (of) => advanceDueSubscriptions(deps, of),
   },
+  { name: 'finalizeInvoices', due: ['invoice', 'finalize_at'], run: (of) => finalizeDueInvoices(deps, of) },
   { name: 'collectInvoices', due: ['invoice', 'next_payment_attempt_at'], run: (of) => collectDueInvoices(deps, of) },
   { name: 'rechargeWallets', due: ['wallet', 'recharge_due_at'], run: (of) => rechargeDueWallets(deps, of) },
   {

@@ -85,7 +85,40 @@ describe('accounts and keys', () => {
   });
 });
 
+test('`account update` sets how an account is billed, and says how it is', async () => {
+  const { id } = await json('account', 'create', '--name', 'Settings');
+  const flags = ['--grace-hours', '24', '--retry-days', '1,3', '--dunning-end', 'pause', '--tax-exempt'];
+  const set = await json('account', 'update', id, ...flags, '--tax', 'VAT 19%', 'City tax 0.5% inclusive');
+  expect(set).toEqual({
+    id,
+    gracePeriodHours: 24,
+    retryAfterDays: [1, 3],
+    dunningEnd: 'pause',
+    taxExempt: true,
+    taxRates: [
+      { name: 'VAT', percent: '19', inclusive: false },
+      { name: 'City tax', percent: '0.5', inclusive: true },
+    ],
+  });
+  const { code, out } = await run([
+    'account',
+    'update',
+    id,
+    '--tax',
+    'none',
+    '--retry-days',
+    'none',
+    '--no-tax-exempt',
+  ]);
+  expect(code).toBe(0);
+  expect(out).toMatch(/grace period +24 h\nretries after +none\ndunning end +pause\ntax exempt +no\ntax +none/);
+});
+
 test.each([
+  [['account', 'update', 'acct_x', '--tax', 'VAT'], "billing: No account with id 'acct_x'"],
+  [['account', 'update', 'acct_x', '--grace-hours', '73'], 'Expected a whole number from 0 to 72'],
+  [['account', 'update', 'acct_x', '--retry-days', 'soon'], 'Expected days such as 1,3,5, or none'],
+  [['account', 'update', 'acct_x', '--dunning-end', 'shrug'], 'Allowed choices are cancel, past_due, pause'],
   [['key', 'create'], 'billing: Expected either --account ID or --operator'],
   [['key', 'create', '--operator', '--account', 'acct_x'], 'billing: Expected either --account ID or --operator'],
   [['key', 'create', '--account', 'acct_x'], "billing: No account with id 'acct_x'"],

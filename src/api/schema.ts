@@ -1,15 +1,23 @@
 import { type GraphQLInputObjectType, GraphQLSchema, lexicographicSortSchema, printSchema } from 'graphql';
 import { buildSchemaSync } from 'type-graphql';
 import { AccountResolver } from '../account/account.resolver.js';
+import { BillingSettingsResolver } from '../account/billingSettings.resolver.js';
 import { TestClockResolver } from '../account/testClock.resolver.js';
 import { MetricResolver, PlanFeatureResolver, PlanResolver } from '../catalog/plan.resolver.js';
+import { AccountCouponsResolver, AppliedCouponResolver } from '../invoice/coupon.resolver.js';
 import {
   CreditNoteLineResolver,
   CreditNoteResolver,
   InvoiceCreditNotesResolver,
   RefundResolver,
 } from '../invoice/creditNote.resolver.js';
-import { InvoiceLineResolver, InvoiceResolver } from '../invoice/invoice.resolver.js';
+import {
+  InvoiceDiscountResolver,
+  InvoiceLineResolver,
+  InvoiceResolver,
+  InvoiceTaxResolver,
+} from '../invoice/invoice.resolver.js';
+import { AccountInvoiceItemsResolver, InvoiceItemResolver } from '../invoice/invoiceItem.resolver.js';
 import { AccountPaymentMethodsResolver, PaymentMethodResolver, PaymentResolver } from '../payment/payment.resolver.js';
 import { EventResolver } from '../platform/event.resolver.js';
 import { CalendarDate } from '../platform/scalars.js';
@@ -19,6 +27,7 @@ import {
   SubscriptionPayloadResolver,
   SubscriptionResolver,
 } from '../subscription/subscription.resolver.js';
+import { FinalizeInvoiceResolver } from '../usage/finalizeInvoice.resolver.js';
 import { UsageItemResolver, UsageResolver, UsageThresholdEventResolver } from '../usage/usage.resolver.js';
 import { AccountWalletResolver, WalletResolver, WalletTransactionResolver } from '../wallet/wallet.resolver.js';
 import { WebhookDeliveryResolver, WebhookEndpointResolver } from '../webhook/webhook.resolver.js';
@@ -37,6 +46,7 @@ export function createSchema(): GraphQLSchema {
       NodeResolver,
       AccountResolver,
       TestClockResolver,
+      BillingSettingsResolver,
       AccountSubscriptionResolver,
       AccountWalletResolver,
       AccountPaymentMethodsResolver,
@@ -55,6 +65,13 @@ export function createSchema(): GraphQLSchema {
       CreditNoteResolver,
       CreditNoteLineResolver,
       RefundResolver,
+      InvoiceDiscountResolver,
+      InvoiceTaxResolver,
+      AppliedCouponResolver,
+      AccountCouponsResolver,
+      InvoiceItemResolver,
+      AccountInvoiceItemsResolver,
+      FinalizeInvoiceResolver,
       PaymentMethodResolver,
       PaymentResolver,
       WalletResolver,

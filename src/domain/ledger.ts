@@ -73,7 +73,19 @@ function invoicePostings({ totalMinor, taxMinor }: InvoiceAmounts, sign: 1n | -1
 /** The movements there are, in minor units of one currency. Each is balanced; an invoice over 0 moves nothing (`[]`). */
 export const movements = {
   topUp: (amountMinor: bigint): Posting[] => move({ from: 'provider_clearing', to: 'wallet', amountMinor }),
-  grantCredit: (amountMinor: bigint): Posting[] => move({ from: 'granted_credit', to: 'wallet', amountMinor }),
+  /** Credit that cost the customer nothing; `taxMinor` of it gives back the tax that was paid on what is credited. */
+  grantCredit: (amountMinor: bigint, taxMinor = 0n): Posting[] => {
+    const [credited] = move({ from: 'granted_credit', to: 'wallet', amountMinor });
+    if (taxMinor < 0n || taxMinor > amountMinor) {
+      throw new Error(`A credit of ${amountMinor} can't contain a tax of ${taxMinor}`);
+    }
+    const postings: Posting[] = [
+      credited!,
+      { account: 'granted_credit', amountMinor: taxMinor - amountMinor },
+      { account: 'tax', amountMinor: -taxMinor },
+    ];
+    return postings.filter((posting) => posting.amountMinor !== 0n);
+  },
   issueInvoice: (amounts: InvoiceAmounts): Posting[] => invoicePostings(amounts, 1n),
   /** Voids an issued invoice: the reverse of `issueInvoice`, as postings are never deleted. */
   cancelInvoice: (amounts: InvoiceAmounts): Posting[] => invoicePostings(amounts, -1n),

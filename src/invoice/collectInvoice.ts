@@ -20,6 +20,7 @@ import { Invoice, isDunned } from './invoice.entity.js';
 import { presentInvoice } from './invoice.present.js';
 import { linesOf } from './invoices.js';
 import { intendInvoicePayment } from './issueInvoice.js';
+import { giveBack } from './takings.js';
 
 /** Charges an intended payment of an invoice and settles it; an unknown outcome is left to the sweep. */
 export async function collectInvoice(
@@ -127,8 +128,8 @@ async function emit(
 }
 
 /**
- * Takes an unpaid invoice back: what its credit notes have left of its postings is reversed, and what earlier credit and the
- * wallet had paid returns there.
+ * Takes an unpaid invoice back: what its credit notes have left of its postings is reversed; what earlier credit and the
+ * wallet had paid, coupons and items are there again.
  */
 export async function voidInvoice(tx: Tx, invoice: Invoice): Promise<void> {
   if (invoice.status !== 'OPEN') return;
@@ -153,6 +154,7 @@ export async function voidInvoice(tx: Tx, invoice: Invoice): Promise<void> {
     const balanceMinor = await walletBalance(tx.em, { accountId: tx.accountId, currency });
     tx.emit({ type: 'wallet.credited', data: presentWallet({ wallet, balanceMinor }) });
   }
+  await giveBack(tx, invoice);
   invoice.status = 'VOID';
   invoice.amountDueMinor = 0n;
   invoice.nextPaymentAttemptAt = null;
@@ -202,7 +204,7 @@ export async function retryOpenInvoices(deps: Pick<Deps, 'db' | 'clock'>, accoun
       tx.em,
       sql<{ id: string }>`
         select id from invoice where account_id = ${accountId} and status = 'OPEN'
-          and reason in ('subscription_cycle', 'subscription_cancel') order by id for update`,
+          and reason in ('subscription_cycle', 'subscription_cancel', 'one_off') order by id for update`,
     );
     await rowsOf(
       tx.em,

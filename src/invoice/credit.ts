@@ -1,25 +1,10 @@
-import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
+import { LockMode } from '@mikro-orm/postgresql';
 import { movements } from '../domain/ledger.js';
 import type { Tx } from '../platform/db.js';
 import { newId } from '../platform/ids.js';
-import { rowsOf, sql } from '../platform/sql.js';
 import { post } from '../wallet/ledger.js';
 import { CreditApplication, CreditNote } from './creditNote.entity.js';
 import type { Invoice } from './invoice.entity.js';
-
-/** What credit notes have left for later invoices, in minor units; an account without any is left out. */
-export async function availableCredit(
-  em: EntityManager,
-  accountIds: readonly string[],
-): Promise<ReadonlyMap<string, bigint>> {
-  const rows = await rowsOf(
-    em,
-    sql<{ account_id: string; minor: string }>`
-      select account_id, sum(balance_minor)::text as minor from credit_note
-      where account_id = any(${accountIds}::uuid[]) and balance_minor > 0 group by account_id`,
-  );
-  return new Map(rows.map((row) => [row.account_id, BigInt(row.minor)]));
-}
 
 /** Pays (part of) an invoice from the credit of the account's notes, oldest first: at most `amountMinor`. Returns what it took. */
 export async function applyCredit(

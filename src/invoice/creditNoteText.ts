@@ -92,5 +92,6 @@ export function describeCreditNote(document: CreditNoteDocument): InvoiceText {
       { label: isVoid ? 'Total' : 'Total credited', amount: total, strong: true },
     ],
     payments: isVoid ? [] : listOutcomes(document),
+    mark: '',
   };
 }

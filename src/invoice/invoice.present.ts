@@ -3,7 +3,7 @@ import { majorUnits } from '../domain/money.js';
 import { lastDay, localDate } from '../domain/period.js';
 import { rawNumber } from '../platform/exactJson.js';
 import { publicId } from '../platform/ids.js';
-import type { Invoice, InvoiceLine } from './invoice.entity.js';
+import type { Invoice, InvoiceDiscount, InvoiceLine } from './invoice.entity.js';
 
 const plainDecimal = (text: string) => rawNumber(new Decimal(text).toFixed());
 
@@ -13,6 +13,10 @@ function presentPeriod(of: { periodStart?: Date | null; periodEnd?: Date | null 
   const period = { start: of.periodStart, end: of.periodEnd };
   return { period_start: localDate(period.start, timeZone), period_end: lastDay(period, timeZone) };
 }
+
+/** The coupons that took something off; the invoice also keeps those that could have. */
+export const discountsShown = ({ discounts }: Pick<Invoice, 'discounts'>): InvoiceDiscount[] =>
+  discounts.filter(({ amountMinor }) => amountMinor !== '0');
 
 /** REST shape of an invoice; also the `data` of its events. Amounts in major units. */
 export function presentInvoice(invoice: Invoice, lines: readonly InvoiceLine[]) {
@@ -26,10 +30,25 @@ export function presentInvoice(invoice: Invoice, lines: readonly InvoiceLine[]) 
     ...presentPeriod(invoice, invoice.timeZone),
     issued_at: invoice.issuedAt?.toISOString() ?? null,
     due_at: invoice.dueAt?.toISOString() ?? null,
+    finalizes_at: invoice.finalizeAt?.toISOString() ?? null,
     subtotal: amount(invoice.subtotalMinor),
     discount: amount(invoice.discountMinor),
+    discounts: discountsShown(invoice).map(({ code, name, amountMinor }) => ({
+      code,
+      name,
+      amount: amount(BigInt(amountMinor)),
+    })),
     tax: amount(invoice.taxMinor),
+    taxes: invoice.taxes.map((tax) => ({
+      name: tax.name,
+      percent: plainDecimal(tax.percent),
+      inclusive: tax.inclusive,
+      taxable: amount(BigInt(tax.taxableMinor)),
+      amount: amount(BigInt(tax.amountMinor)),
+    })),
+    tax_exempt: invoice.taxExempt,
     total: amount(invoice.totalMinor),
+    credit_noted: amount(invoice.creditNotedMinor),
     credit_applied: amount(invoice.creditAppliedMinor),
     wallet_applied: amount(invoice.walletAppliedMinor),
     amount_paid: amount(invoice.amountPaidMinor),
@@ -42,6 +61,8 @@ export function presentInvoice(invoice: Invoice, lines: readonly InvoiceLine[]) 
       quantity: plainDecimal(line.quantity),
       unit_amount: line.unitAmount == null ? null : plainDecimal(line.unitAmount),
       amount: amount(line.amountMinor),
+      discount: amount(line.discountMinor),
+      kind: line.kind,
       proration: line.proration,
     })),
     pdf_url: invoicePdfPath(invoice.id),

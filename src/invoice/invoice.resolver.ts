@@ -37,13 +37,24 @@ import {
 import { publicId, uuidOf } from '../platform/ids.js';
 import { filtered } from '../platform/liveState.js';
 import { CurrencyScalar, DateTime, DecimalScalar } from '../platform/scalars.js';
-import { type Invoice, type InvoiceLine, invoiceStatuses } from './invoice.entity.js';
-import { invoicePdfPath } from './invoice.present.js';
+import type { DecidedInvoice } from './decideInvoice.js';
+import {
+  type Invoice,
+  type InvoiceDiscount,
+  type InvoiceLine,
+  type InvoiceTax,
+  invoiceStatuses,
+  lineKinds,
+} from './invoice.entity.js';
+import { discountsShown, invoicePdfPath } from './invoice.present.js';
 import { invoicesByIds, linesByInvoiceIds, listInvoices } from './invoices.js';
 import { payInvoice } from './payInvoice.js';
 
 const InvoiceStatus = enumOf(invoiceStatuses);
 registerEnumType(InvoiceStatus, { name: 'InvoiceStatus' });
+
+const InvoiceLineKind = enumOf(lineKinds.map((kind) => kind.toUpperCase() as Uppercase<typeof kind>));
+registerEnumType(InvoiceLineKind, { name: 'InvoiceLineKind' });
 
 @ObjectType('ExplanationStep')
 export class ExplanationStepType {
@@ -71,6 +82,27 @@ export class InvoiceLineType extends NodeType {
   explanation!: ExplanationStepType[];
 }
 
+@ObjectType('InvoiceDiscount', { description: 'What one coupon takes off an invoice' })
+export class InvoiceDiscountType {
+  @Field(() => String)
+  code!: string;
+
+  @Field(() => String)
+  name!: string;
+}
+
+@ObjectType('InvoiceTax', { description: 'What one rate adds to an invoice or, inclusive, is contained in it' })
+export class InvoiceTaxType {
+  @Field(() => String)
+  name!: string;
+
+  @Field(() => DecimalScalar, { description: '19 for 19 %' })
+  percent!: string;
+
+  @Field(() => Boolean)
+  inclusive!: boolean;
+}
+
 @ObjectType('Invoice', { implements: NodeType })
 export class InvoiceType extends NodeType {
   @Field(() => String, { nullable: true, description: 'Assigned when it is finalised, without gaps per account' })
@@ -90,18 +122,21 @@ export class InvoiceType extends NodeType {
 
   @Field(() => DateTime, { nullable: true })
   nextPaymentAttemptAt?: Date | null;
+
+  @Field(() => Boolean)
+  taxExempt!: boolean;
 }
 
 const InvoiceConnection = connectionType('Invoice', () => InvoiceType);
 
 @ObjectType('InvoicePayload')
-class InvoicePayload extends MutationPayload {
+export class InvoicePayload extends MutationPayload {
   @Field(() => InvoiceType, { nullable: true })
   invoice?: Invoice | undefined;
 }
 
 @InputType('InvoiceIdInput')
-class InvoiceIdInput extends IdempotentInput {
+export class InvoiceIdInput extends IdempotentInput {
   @Field(() => ID)
   invoiceId!: string;
 }
@@ -109,8 +144,17 @@ class InvoiceIdInput extends IdempotentInput {
 /** A line with the currency of its invoice, which the line itself doesn't repeat. */
 export type LineView = InvoiceLine & { currency: string };
 
+type DiscountView = InvoiceDiscount & { currency: string };
+type TaxView = InvoiceTax & { currency: string };
+
 /** An invoice that is stored nowhere and brings its own lines: what a preview shows. */
 export type DraftInvoice = Invoice & { draftLines: LineView[] };
+
+/** What was decided but not stored, for showing. */
+export const draftView = ({ invoice, lines }: DecidedInvoice): DraftInvoice => ({
+  ...invoice,
+  draftLines: lines.map((line) => ({ ...line, currency: invoice.currency })),
+});
 
 const periodOf = ({
   periodStart,
@@ -146,6 +190,37 @@ export class InvoiceLineResolver {
   amount(@Root() line: LineView): MoneyType {
     return moneyOf(line.amountMinor, line.currency);
   }
+
+  @FieldResolver(() => MoneyType, { description: 'What coupons take off the amount' })
+  discount(@Root() line: LineView): MoneyType {
+    return moneyOf(line.discountMinor, line.currency);
+  }
+
+  @FieldResolver(() => InvoiceLineKind)
+  kind(@Root() line: LineView): Uppercase<InvoiceLine['kind']> {
+    return line.kind.toUpperCase() as Uppercase<InvoiceLine['kind']>;
+  }
+}
+
+@Resolver(() => InvoiceDiscountType)
+export class InvoiceDiscountResolver {
+  @FieldResolver(() => MoneyType)
+  amount(@Root() discount: DiscountView): MoneyType {
+    return moneyOf(BigInt(discount.amountMinor), discount.currency);
+  }
+}
+
+@Resolver(() => InvoiceTaxType)
+export class InvoiceTaxResolver {
+  @FieldResolver(() => MoneyType, { description: 'What it is reckoned on, without any tax' })
+  taxable(@Root() tax: TaxView): MoneyType {
+    return moneyOf(BigInt(tax.taxableMinor), tax.currency);
+  }
+
+  @FieldResolver(() => MoneyType)
+  amount(@Root() tax: TaxView): MoneyType {
+    return moneyOf(BigInt(tax.amountMinor), tax.currency);
+  }
 }
 
 @Resolver(() => InvoiceType)
@@ -168,6 +243,26 @@ export class InvoiceResolver {
   @FieldResolver(() => MoneyType)
   discount(@Root() invoice: Invoice): MoneyType {
     return moneyOf(invoice.discountMinor, invoice.currency);
+  }
+
+  @FieldResolver(() => [InvoiceDiscountType])
+  discounts(@Root() invoice: Invoice): DiscountView[] {
+    return discountsShown(invoice).map((discount) => ({ ...discount, currency: invoice.currency }));
+  }
+
+  @FieldResolver(() => [InvoiceTaxType])
+  taxes(@Root() invoice: Invoice): TaxView[] {
+    return invoice.taxes.map((tax) => ({ ...tax, currency: invoice.currency }));
+  }
+
+  @FieldResolver(() => DateTime, { nullable: true, description: 'DRAFT: when it is finalised by itself' })
+  finalizesAt(@Root() invoice: Invoice): Date | null {
+    return invoice.finalizeAt ?? null;
+  }
+
+  @FieldResolver(() => MoneyType, { description: 'Sum of its credit notes' })
+  creditNoted(@Root() invoice: Invoice): MoneyType {
+    return moneyOf(invoice.creditNotedMinor, invoice.currency);
   }
 
   @FieldResolver(() => MoneyType)

@@ -1,12 +1,10 @@
-import { Account } from '../account/account.entity.js';
+import { LockMode } from '@mikro-orm/postgresql';
+import { accountById } from '../account/createAccount.js';
 import { lastPaymentAttemptAt } from '../domain/collection.js';
-import type { Decimal } from '../domain/decimal.js';
 import { invoiceNumber } from '../domain/invoiceNumber.js';
-import { invoiceTotals } from '../domain/invoiceTotals.js';
+import type { Bill } from '../domain/invoiceTotals.js';
 import { movements } from '../domain/ledger.js';
 import { money } from '../domain/money.js';
-import type { Period } from '../domain/period.js';
-import type { ExplanationStep } from '../domain/rating.js';
 import { intendPayment } from '../payment/charge.js';
 import type { PaymentMethod } from '../payment/payment.entity.js';
 import type { Tx } from '../platform/db.js';
@@ -14,123 +12,96 @@ import { newId } from '../platform/ids.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import { drawDown, grantCredit } from '../wallet/drawDown.js';
 import { post } from '../wallet/ledger.js';
+import { type BillingContext, billingContext } from './billingContext.js';
 import { applyCredit } from './credit.js';
+import { applyBill, type DecidedInvoice, decideInvoice, type InvoiceDraft } from './decideInvoice.js';
 import { Invoice, InvoiceLine, isDunned } from './invoice.entity.js';
 import { presentInvoice } from './invoice.present.js';
+import { linesOf } from './invoices.js';
+import { takeCouponPeriods, takeItems } from './takings.js';
 
-export interface LineDraft {
-  kind: InvoiceLine['kind'];
-  /** Of a fee: the plan; of usage: the metric. Coupons can be limited to them. */
-  planCode?: string | undefined;
-  metricCode?: string | undefined;
-  /** Of usage: the window behind it; of a one-off line: its item. */
-  windowId?: string | undefined;
-  itemId?: string | undefined;
-  description: string;
-  period: Period | null;
-  quantity: Decimal;
-  /** Major units of the currency; null where the amount isn't quantity × price. */
-  unitAmount: Decimal | null;
-  amountMinor: bigint;
-  proration: boolean;
-  explanation: ExplanationStep[];
+export type { InvoiceDraft, LineDraft } from './decideInvoice.js';
+
+/** An invoice, and the intent to collect what is due of it; the caller charges that after the commit (`collectInvoice`). */
+export interface IssuedInvoice {
+  invoice: Invoice;
+  paymentId: string | undefined;
 }
 
-export interface InvoiceDraft {
-  id: string;
-  reason: Invoice['reason'];
-  subscriptionId: string;
-  period: Period | null;
-  lines: readonly LineDraft[];
+export interface Issue extends InvoiceDraft {
   /** The time it belongs to; a late renewal bears the time it was due. */
   issuedAt: Date;
   /** What is left after the wallet is collected from this method; null: it waits for one. */
   collectFrom: PaymentMethod | null;
 }
 
+/** Makes an invoice and finalises it at once, in the caller's transaction. */
+export async function issueInvoice(tx: Tx, { issuedAt, collectFrom, ...draft }: Issue): Promise<IssuedInvoice> {
+  const context = await lockContext(tx);
+  const rows = await writeRows(tx, decideInvoice(draft, context, tx.now));
+  return finalise(tx, rows, { issuedAt, collectFrom });
+}
+
 /**
- * Finalises an invoice in the caller's transaction: number, totals, the waterfall (lines → credit → wallet → what is left), ledger
- * postings and events. Lines that sum below zero become granted credit. Returns the intent to collect the rest; the caller
- * charges it after the commit (`collectInvoice`).
+ * Makes an invoice that waits as DRAFT until `finalizeAt`: its lines stand (see `redraft`), its totals are an estimate.
+ * Coupons, tax, credit and wallet are decided again, and taken, when it is finalised.
  */
-export async function issueInvoice(
+export async function draftInvoice(
   tx: Tx,
-  draft: InvoiceDraft,
-): Promise<{ invoice: Invoice; paymentId: string | undefined }> {
-  const { em, accountId } = tx;
-  await em.flush();
-  // Takes the number under the account's row lock and gives it back on rollback: no gaps.
-  const [numbered] = await rowsOf(
-    em,
-    sql<{ n: number }>`
-      update account set last_invoice_number = last_invoice_number + 1 where id = ${accountId} returning last_invoice_number as n`,
-  );
-  const account = await em.findOneOrFail(Account, { id: accountId });
-  const { currency } = account;
-  const totals = invoiceTotals({ lines: draft.lines, walletAvailableMinor: 0n });
+  { finalizeAt, ...draft }: InvoiceDraft & { finalizeAt: Date },
+): Promise<IssuedInvoice> {
+  const decided = decideInvoice(draft, unfunded(await lockContext(tx)), tx.now);
+  const { invoice, lines } = await writeRows(tx, decided);
+  invoice.finalizeAt = finalizeAt;
+  tx.emit({ type: 'invoice.created', data: presentInvoice(invoice, lines) });
+  return { invoice, paymentId: undefined };
+}
 
-  const invoice = em.create(Invoice, {
-    accountId,
-    id: draft.id,
-    number: invoiceNumber(account.invoicePrefix, numbered!.n),
-    status: 'OPEN',
-    reason: draft.reason,
-    subscriptionId: draft.subscriptionId,
-    customerName: account.name,
-    timeZone: account.timeZone,
-    currency,
-    periodStart: draft.period?.start ?? null,
-    periodEnd: draft.period?.end ?? null,
-    issuedAt: draft.issuedAt,
-    dueAt: draft.issuedAt,
-    subtotalMinor: totals.subtotalMinor,
-    discountMinor: totals.discountMinor,
-    discounts: [],
-    taxes: [],
-    taxExempt: account.taxExempt,
-    creditNotedMinor: 0n,
-    taxMinor: totals.taxMinor,
-    totalMinor: totals.totalMinor,
-    creditAppliedMinor: 0n,
-    walletAppliedMinor: 0n,
-    amountPaidMinor: 0n,
-    amountDueMinor: totals.totalMinor,
-    createdAt: tx.now,
-  });
-  const lines = draft.lines.map((line, position) =>
-    em.create(InvoiceLine, {
-      accountId,
-      id: newId(),
-      invoiceId: draft.id,
-      position,
-      description: line.description,
-      periodStart: line.period?.start ?? null,
-      periodEnd: line.period?.end ?? null,
-      quantity: line.quantity.toFixed(),
-      unitAmount: line.unitAmount?.toFixed() ?? null,
-      amountMinor: line.amountMinor,
-      discountMinor: 0n,
-      kind: line.kind,
-      planCode: line.planCode ?? null,
-      metricCode: line.metricCode ?? null,
-      windowId: line.windowId ?? null,
-      itemId: line.itemId ?? null,
-      proration: line.proration,
-      explanation: line.explanation,
-    }),
-  );
+/** Finalises a DRAFT as of `issuedAt`. The caller has locked its row and brought its lines up to date. */
+export async function finaliseInvoice(
+  tx: Tx,
+  invoice: Invoice,
+  { issuedAt, collectFrom }: Pick<Issue, 'issuedAt' | 'collectFrom'>,
+): Promise<IssuedInvoice> {
+  const context = await lockContext(tx);
+  const lines = await linesOf(tx.em, tx.accountId, invoice.id);
+  const bill = applyBill({ invoice, lines }, context);
+  return finalise(tx, { invoice, lines, bill }, { issuedAt, collectFrom });
+}
 
-  if (totals.totalMinor > 0n) {
-    const postings = movements.issueInvoice({ totalMinor: totals.totalMinor, taxMinor: totals.taxMinor });
-    await post(tx, { type: 'invoice_issued', currency, referenceId: invoice.id, postings });
-    const { id: invoiceId } = invoice;
-    invoice.creditAppliedMinor = await applyCredit(tx, { amountMinor: totals.totalMinor, invoiceId });
-    const leftMinor = totals.totalMinor - invoice.creditAppliedMinor;
-    invoice.walletAppliedMinor = await drawDown(tx, { amountMinor: leftMinor, invoiceId });
-    invoice.amountDueMinor = leftMinor - invoice.walletAppliedMinor;
-  }
-  if (totals.creditToWalletMinor > 0n)
-    await grantCredit(tx, { amountMinor: totals.creditToWalletMinor, referenceId: invoice.id });
+/** What a DRAFT is estimated in: credit and wallet pay for what is final, not for what may still change. */
+export const unfunded = (context: BillingContext): BillingContext => ({ ...context, creditMinor: 0n, walletMinor: 0n });
+
+/** The account's context, its row locked: until the transaction ends nobody else takes its items, coupons and numbers. */
+export async function lockContext(tx: Tx): Promise<BillingContext> {
+  await tx.em.flush();
+  await rowsOf(tx.em, sql`select id from account where id = ${tx.accountId} for update`);
+  return billingContext(tx.em, tx.accountId);
+}
+
+async function writeRows(tx: Tx, decided: DecidedInvoice): Promise<DecidedInvoice> {
+  const invoice = tx.em.create(Invoice, decided.invoice);
+  const lines = decided.lines.map((line) => tx.em.create(InvoiceLine, line));
+  await takeItems(tx, invoice, lines);
+  return { invoice, lines, bill: decided.bill };
+}
+
+/**
+ * Number, ledger postings, the waterfall's last steps (credit → wallet → what is left), events. Lines that sum below zero become
+ * granted credit. Nothing of its lines, totals and number changes after this.
+ */
+async function finalise(
+  tx: Tx,
+  { invoice, lines, bill }: DecidedInvoice,
+  { issuedAt, collectFrom }: Pick<Issue, 'issuedAt' | 'collectFrom'>,
+): Promise<IssuedInvoice> {
+  invoice.number = await nextNumber(tx);
+  invoice.status = 'OPEN';
+  invoice.issuedAt = issuedAt;
+  invoice.dueAt = issuedAt;
+  invoice.finalizeAt = null;
+  await takeCouponPeriods(tx, invoice);
+  await moveMoney(tx, invoice, bill);
 
   tx.emit({ type: 'invoice.finalized', data: presentInvoice(invoice, lines) });
   if (invoice.amountDueMinor === 0n) {
@@ -140,8 +111,8 @@ export async function issueInvoice(
     return { invoice, paymentId: undefined };
   }
   invoice.firstAttemptAt = tx.now;
-  if (!draft.collectFrom) {
-    const { retryAfterDays } = account;
+  if (!collectFrom) {
+    const { retryAfterDays } = await accountById(tx.em, tx.accountId);
     const givesUp = isDunned(invoice) && retryAfterDays.length === 0;
     invoice.failedAttempts = 1;
     invoice.nextPaymentAttemptAt = isDunned(invoice) && !givesUp ? lastPaymentAttemptAt(tx.now, retryAfterDays) : null;
@@ -152,7 +123,35 @@ export async function issueInvoice(
     }
     return { invoice, paymentId: undefined };
   }
-  return { invoice, paymentId: intendInvoicePayment(tx, invoice, draft.collectFrom) };
+  return { invoice, paymentId: intendInvoicePayment(tx, invoice, collectFrom) };
+}
+
+/** Taken under the account's row lock and given back on rollback: no gaps. */
+async function nextNumber(tx: Tx): Promise<string> {
+  const [numbered] = await rowsOf(
+    tx.em,
+    sql<{ n: number; prefix: string }>`
+      update account set last_invoice_number = last_invoice_number + 1 where id = ${tx.accountId}
+      returning last_invoice_number as n, invoice_prefix as prefix`,
+  );
+  return invoiceNumber(numbered!.prefix, numbered!.n);
+}
+
+/** Books the invoice, and pays what is there to pay it with: as much as really is, under the wallet's lock. */
+async function moveMoney(tx: Tx, invoice: Invoice, bill: Bill): Promise<void> {
+  const { id, currency, totalMinor, taxMinor } = invoice;
+  invoice.creditAppliedMinor = 0n;
+  invoice.walletAppliedMinor = 0n;
+  if (totalMinor > 0n) {
+    const postings = movements.issueInvoice({ totalMinor, taxMinor });
+    await post(tx, { type: 'invoice_issued', currency, referenceId: id, postings });
+    invoice.creditAppliedMinor = await applyCredit(tx, { amountMinor: totalMinor, invoiceId: id });
+    const owedMinor = totalMinor - invoice.creditAppliedMinor;
+    if (owedMinor > 0n) invoice.walletAppliedMinor = await drawDown(tx, { amountMinor: owedMinor, invoiceId: id });
+  }
+  invoice.amountDueMinor = totalMinor - invoice.creditAppliedMinor - invoice.walletAppliedMinor;
+  if (bill.creditToWalletMinor > 0n)
+    await grantCredit(tx, { amountMinor: bill.creditToWalletMinor, taxMinor: -taxMinor, referenceId: id });
 }
 
 /** Writes the intent to collect what is due. */
@@ -167,4 +166,14 @@ export function intendInvoicePayment(tx: Tx, invoice: Invoice, method: PaymentMe
   });
   invoice.nextPaymentAttemptAt = null;
   return id;
+}
+
+/** The invoice with its row locked, as it is now; `undefined` when it is no DRAFT any more. */
+export async function lockDraft(tx: Tx, invoiceId: string): Promise<Invoice | undefined> {
+  const invoice = await tx.em.findOneOrFail(
+    Invoice,
+    { accountId: tx.accountId, id: invoiceId },
+    { lockMode: LockMode.PESSIMISTIC_WRITE, refresh: true },
+  );
+  return invoice.status === 'DRAFT' ? invoice : undefined;
 }

@@ -47,9 +47,13 @@ export async function payInvoice(
       { lockMode: LockMode.PESSIMISTIC_WRITE, refresh: true },
     );
     if (invoice.status !== 'OPEN') {
-      throw new BillingError('ILLEGAL_STATE', `Invoice ${invoice.number} is ${invoice.status}, expected OPEN`, {
-        field: ['invoiceId'],
-      });
+      throw new BillingError(
+        'ILLEGAL_STATE',
+        `Invoice ${invoice.number ?? input.invoiceId} is ${invoice.status}, expected OPEN`,
+        {
+          field: ['invoiceId'],
+        },
+      );
     }
     if (await isPaymentUnderWay(tx, id))
       throw new BillingError('CONFLICT', 'A payment of this invoice is under way', {

@@ -174,20 +174,32 @@ function drawTable(pen: Pen, paper: Paper): void {
 }
 
 const totalRowPt = 21;
-const measureTotals = ({ text }: Pen): number => text.totals.length * totalRowPt + 14;
+const totalsWidthPt = 264;
+const totalLabelWidthPt = 172;
+
+const styleOfTotal = ({ strong: isStrong }: InvoiceText['totals'][number]): TextStyle => ({
+  ...(isStrong ? strong : body),
+  widthPt: totalLabelWidthPt,
+  linesMax: 3,
+});
+const totalHeightPt = ({ sheet }: Pen, total: InvoiceText['totals'][number]): number =>
+  Math.max(totalRowPt, sheet.measureHeight(total.label, styleOfTotal(total)) + 8);
+
+const measureTotals = (pen: Pen): number =>
+  pen.text.totals.reduce((sum, total) => sum + totalHeightPt(pen, total), 0) + 14;
 
 function drawTotals(pen: Pen): void {
   const { sheet, text } = pen;
-  const widthPt = 232;
-  const xPt = rightPt - widthPt;
+  const xPt = rightPt - totalsWidthPt;
   breakPage(pen, measureTotals(pen));
   pen.yPt += 6;
-  for (const { label, amount, strong: isStrong } of text.totals) {
-    sheet.drawRule({ xPt, yPt: pen.yPt }, widthPt, hairline);
-    const style: TextStyle = { ...(isStrong ? strong : body), widthPt, linesMax: 1 };
-    sheet.write(label, { xPt, yPt: pen.yPt + 5 }, style);
-    sheet.write(amount, { xPt, yPt: pen.yPt + 5 }, { ...style, align: 'right' });
-    pen.yPt += totalRowPt;
+  for (const total of text.totals) {
+    sheet.drawRule({ xPt, yPt: pen.yPt }, totalsWidthPt, hairline);
+    const style = styleOfTotal(total);
+    sheet.write(total.label, { xPt, yPt: pen.yPt + 5 }, style);
+    const amountStyle: TextStyle = { ...style, widthPt: totalsWidthPt, linesMax: 1, align: 'right' };
+    sheet.write(total.amount, { xPt, yPt: pen.yPt + 5 }, amountStyle);
+    pen.yPt += totalHeightPt(pen, total);
   }
   pen.yPt += 8;
 }
@@ -239,7 +251,7 @@ export const renderInvoicePdf = (document: InvoiceDocument): Promise<Buffer> =>
 /** Any of our documents on paper; see `renderInvoicePdf`. */
 export async function renderPaper(paper: Paper): Promise<Buffer> {
   const { text, seller, createdAt } = paper;
-  const sheet = await openSheet({ title: text.title, author: seller.name, createdAt });
+  const sheet = await openSheet({ title: text.title, author: seller.name, createdAt, mark: text.mark });
   const pen: Pen = { sheet, text, yPt: marginPt };
   drawHead(pen, paper);
   drawParties(pen, paper);

@@ -65,7 +65,13 @@ export function makePrintable(text: string, hasGlyph: (codePoint: number) => boo
  * a subset. The bytes depend on what is drawn and on `info` alone: pdfkit derives the file's /ID from the info
  * dictionary and names font subsets by their order, and the dates are given instead of read from the clock.
  */
-export async function openSheet(info: { title: string; author: string; createdAt: Date }): Promise<Sheet> {
+export async function openSheet(info: {
+  title: string;
+  author: string;
+  createdAt: Date;
+  /** A word in large pale letters, slanted across every page, beneath all else; empty for none. */
+  mark: string;
+}): Promise<Sheet> {
   // Loaded on first use: pdfkit and its font engine would double the time the process takes to start.
   const { default: PDFDocument } = await import('pdfkit');
   const pdf = new PDFDocument({
@@ -92,6 +98,17 @@ export async function openSheet(info: { title: string; author: string; createdAt
     const wholePt = pdf.heightOfString(printable, { width: style.widthPt, lineGap: lineGapPt });
     return Math.min(wholePt, style.linesMax * lineHeightPt);
   };
+
+  const drawMark = (): void => {
+    if (info.mark === '') return;
+    const style: TextStyle = { face: 'bold', sizePt: 130, color: '#f3f4f6', widthPt: pageWidthPt, linesMax: 1 };
+    const printable = use(info.mark, style);
+    const at = { xPt: (pageWidthPt - pdf.widthOfString(printable)) / 2, yPt: (pageHeightPt - style.sizePt) / 2 };
+    pdf.save().rotate(-45, { origin: [pageWidthPt / 2, pageHeightPt / 2] });
+    pdf.fillColor(style.color).text(printable, at.xPt, at.yPt, { lineBreak: false });
+    pdf.restore();
+  };
+  drawMark();
 
   return {
     write(text, { xPt, yPt }, style) {
@@ -122,6 +139,7 @@ export async function openSheet(info: { title: string; author: string; createdAt
     },
     addPage() {
       pdf.addPage();
+      drawMark();
     },
     eachPage(draw) {
       const { start, count } = pdf.bufferedPageRange();

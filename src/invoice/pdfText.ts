@@ -27,9 +27,13 @@ export interface InvoiceDocument {
     proration: boolean;
   }[];
   subtotalMinor: bigint;
-  discountMinor: bigint;
-  taxMinor: bigint;
+  /** What each coupon took off, by its name. */
+  discounts: { name: string; amountMinor: bigint }[];
+  taxes: { name: string; percent: string; inclusive: boolean; taxableMinor: bigint; amountMinor: bigint }[];
+  taxExempt: boolean;
   totalMinor: bigint;
+  /** What lines and tax sum below zero: it went to the wallet. */
+  creditToWalletMinor: bigint;
   creditAppliedMinor: bigint;
   walletAppliedMinor: bigint;
   amountPaidMinor: bigint;
@@ -56,8 +60,11 @@ export interface InvoiceText {
   /** A sentence below the headline; empty when the headline says it all. */
   note: string;
   rows: TableRow[];
+  /** A long label wraps: its amount stands beside the first line. */
   totals: { label: string; amount: string; strong: boolean }[];
   payments: { date: string; description: string; amount: string }[];
+  /** The word that lies across every page of what is no invoice yet; empty on all others. */
+  mark: string;
 }
 
 const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
@@ -128,16 +135,36 @@ function describeDebt(document: InvoiceDocument): { headline: string; note: stri
   return { headline: `${paid} paid on ${formatDay(lastPaymentAt, timeZone)}`, note: '' };
 }
 
+/** `VAT 19 % on $30.00`; a tax that prices contain is told, not added. */
+function describeTax(tax: InvoiceDocument['taxes'][number], currency: string): string {
+  const rate = `${tax.name} ${formatQuantity(tax.percent)} %`;
+  return `${tax.inclusive ? 'contains ' : ''}${rate} on ${formatMoney(tax.taxableMinor, currency)}`;
+}
+
+interface Total {
+  label: string;
+  minor: bigint;
+  always?: true;
+  strong?: true;
+}
+
 /**
- * The totals from subtotal to amount due. Reductions are shown negative; those of zero are left out. Subtotal, total
- * and amount due always stand.
+ * The totals from subtotal to amount due. Reductions are shown negative; those of zero are left out. Subtotal, total, each
+ * tax and amount due always stand.
  */
 function listTotals(document: InvoiceDocument): InvoiceText['totals'] {
-  const entries: { label: string; minor: bigint; always?: true; strong?: true }[] = [
+  const taxOf = (tax: InvoiceDocument['taxes'][number]): Total => ({
+    label: describeTax(tax, document.currency),
+    minor: tax.amountMinor,
+    always: true,
+  });
+  const entries: Total[] = [
     { label: 'Subtotal', minor: document.subtotalMinor, always: true },
-    { label: 'Discount', minor: -document.discountMinor },
-    { label: 'Tax', minor: document.taxMinor },
+    ...document.discounts.map(({ name, amountMinor }) => ({ label: name, minor: -amountMinor })),
+    ...document.taxes.filter(({ inclusive }) => !inclusive).map(taxOf),
+    { label: 'Credited to wallet', minor: document.creditToWalletMinor },
     { label: 'Total', minor: document.totalMinor, always: true, strong: true },
+    ...document.taxes.filter(({ inclusive }) => inclusive).map(taxOf),
     { label: 'Credit applied', minor: -document.creditAppliedMinor },
     { label: 'Wallet applied', minor: -document.walletAppliedMinor },
     { label: 'Amount paid', minor: -document.amountPaidMinor },
@@ -161,6 +188,7 @@ export function describeInvoice(document: InvoiceDocument): InvoiceText {
     { label: 'Date due', value: dueAt && formatDay(dueAt, timeZone) },
     { label: 'Billing period', value: period && formatPeriod(period, timeZone) },
     { label: 'Currency', value: currency },
+    { label: 'Tax', value: document.taxExempt ? 'Exempt: no tax is charged' : null },
   ];
   return {
     title: `${document.status === 'DRAFT' ? 'Draft invoice' : 'Invoice'}${number ? ` ${number}` : ''}`,
@@ -182,5 +210,6 @@ export function describeInvoice(document: InvoiceDocument): InvoiceText {
       description,
       amount: formatMoney(amountMinor, currency),
     })),
+    mark: document.status === 'DRAFT' ? 'DRAFT' : '',
   };
 }

@@ -3,6 +3,8 @@ import { paymentMethodsByIds, paymentsBySubjectIds } from '../payment/paymentMet
 import { type Actor, requireScope } from '../platform/actor.js';
 import type { Deps } from '../platform/deps.js';
 import { publicId } from '../platform/ids.js';
+import type { Invoice } from './invoice.entity.js';
+import { discountsShown } from './invoice.present.js';
 import { linesOf, ownInvoice } from './invoices.js';
 import { renderInvoicePdf } from './pdf.js';
 import type { InvoicePeriod } from './pdfText.js';
@@ -54,9 +56,15 @@ export async function invoicePdf(
       proration: line.proration,
     })),
     subtotalMinor: invoice.subtotalMinor,
-    discountMinor: invoice.discountMinor,
-    taxMinor: invoice.taxMinor,
+    discounts: discountsShown(invoice).map(({ name, amountMinor }) => ({ name, amountMinor: BigInt(amountMinor) })),
+    taxes: invoice.taxes.map((tax) => ({
+      ...tax,
+      taxableMinor: BigInt(tax.taxableMinor),
+      amountMinor: BigInt(tax.amountMinor),
+    })),
+    taxExempt: invoice.taxExempt,
     totalMinor: invoice.totalMinor,
+    creditToWalletMinor: creditToWallet(invoice),
     creditAppliedMinor: invoice.creditAppliedMinor,
     walletAppliedMinor: invoice.walletAppliedMinor,
     amountPaidMinor: invoice.amountPaidMinor,
@@ -68,6 +76,12 @@ export async function invoicePdf(
     })),
   });
   return { fileName: `${invoice.number ?? publicId('invoice', invoice.id)}.pdf`, pdf };
+}
+
+/** What an invoice below zero left in the wallet: the total is what lines, discounts and tax on top come to, and that. */
+function creditToWallet({ subtotalMinor, discountMinor, totalMinor, taxes }: Invoice): bigint {
+  const onTopMinor = taxes.reduce((sum, tax) => (tax.inclusive ? sum : sum + BigInt(tax.amountMinor)), 0n);
+  return totalMinor - (subtotalMinor - discountMinor + onTopMinor);
 }
 
 const periodOf = (of: { periodStart?: Date | null; periodEnd?: Date | null }): InvoicePeriod | null =>

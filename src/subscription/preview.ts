@@ -33,6 +33,8 @@ export interface PreviewAnswer {
   dueNowMinor: bigint;
   creditMinor: bigint;
   lines: LineDraft[];
+  /** The invoice it would issue, with coupons, taxes and what else waits for it; null when there is nothing to invoice. */
+  invoice: DraftInvoice | null;
   /** The renewal that would follow; null when none does. */
   nextInvoice: DraftInvoice | null;
 }
@@ -69,8 +71,10 @@ export async function preview(
     validUntil: new Date(at.getTime() + quoteValidMs),
     currency: account.currency,
     lines: quoted.lines,
-    ...quoted.amounts,
-    nextInvoice: next && (await upcomingInvoice(em, { account, ...next })),
+    dueNowMinor: quoted.amounts.dueNowMinor,
+    creditMinor: quoted.amounts.creditMinor,
+    invoice: quoted.amounts.invoice,
+    nextInvoice: next && (await upcomingInvoice(em, { account, context: quoted.amounts.after, ...next })),
   });
 
   if ('subscribe' in input) {
@@ -86,7 +90,13 @@ export async function preview(
     if (live && live.status !== 'INCOMPLETE')
       throw new BillingError('CONFLICT', 'The account already has a subscription: preview a change instead');
     const { lines, period, trial } = decideSubscribe({ plan, at, timeZone });
-    const amounts = await quotedAmounts(em, { accountId, currency, lines, replaces: live?.firstInvoiceId });
+    const amounts = await quotedAmounts(em, {
+      accountId,
+      currency,
+      lines,
+      replaces: live?.firstInvoiceId,
+      reason: 'subscription_create',
+    });
     const fingerprint = fingerprintOf({ planId: plan.id, subscriptionVersion: 0, effective: 'now', lines, amounts });
     return seal(
       'subscribe',

@@ -1,12 +1,13 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { BillingError, invalid } from '../domain/errors.js';
-import { invoiceTotals } from '../domain/invoiceTotals.js';
-import { availableCredit, returnableCredit } from '../invoice/credit.js';
+import { type BillingContext, billingContext, contextWithout } from '../invoice/billingContext.js';
+import { contextAfter, decideInvoice } from '../invoice/decideInvoice.js';
 import { Invoice } from '../invoice/invoice.entity.js';
+import { type DraftInvoice, draftView } from '../invoice/invoice.resolver.js';
 import type { LineDraft } from '../invoice/issueInvoice.js';
+import { newId } from '../platform/ids.js';
 import { serverSecret } from '../platform/serverSecret.js';
-import { walletBalance } from '../wallet/ledger.js';
 
 /** How long a previewed price holds. */
 export const quoteValidMs = 15 * 60_000;
@@ -28,24 +29,43 @@ export interface Quote {
 export interface QuotedAmounts {
   dueNowMinor: bigint;
   creditMinor: bigint;
+  /** The invoice it would issue; null when there is nothing to invoice. */
+  invoice: DraftInvoice | null;
+  /** What the invoice after that one will depend on. */
+  after: BillingContext;
 }
 
-/** `replaces` is an unpaid invoice that the change voids: what credit and wallet had paid of it is there again. */
+/**
+ * Decides the invoice over these lines as issuing it would. `replaces` is an unpaid invoice that the change voids: what it
+ * took of credit, wallet, coupons and waiting items is there again.
+ */
 export async function quotedAmounts(
   em: EntityManager,
   {
     accountId,
-    currency,
     lines,
     replaces,
-  }: { accountId: string; currency: string; lines: readonly LineDraft[]; replaces?: string | null | undefined },
+    reason = 'subscription_change',
+  }: {
+    accountId: string;
+    currency: string;
+    lines: readonly LineDraft[];
+    replaces?: string | null | undefined;
+    /** Why it would be issued; a period's invoice uses up coupons. */
+    reason?: Invoice['reason'];
+  },
 ): Promise<QuotedAmounts> {
   const replaced = replaces == null ? null : await em.findOne(Invoice, { accountId, id: replaces, status: 'OPEN' });
-  const balanceMinor = await walletBalance(em, { accountId, currency });
-  const creditMinor = (await availableCredit(em, [accountId])).get(accountId) ?? 0n;
-  const returnedMinor = replaced ? replaced.walletAppliedMinor + returnableCredit(replaced) : 0n;
-  const totals = invoiceTotals({ lines, walletAvailableMinor: balanceMinor + creditMinor + returnedMinor });
-  return { dueNowMinor: totals.amountDueMinor, creditMinor: totals.creditToWalletMinor };
+  const context = replaced ? await contextWithout(em, replaced) : await billingContext(em, accountId);
+  if (lines.length === 0) return { dueNowMinor: 0n, creditMinor: 0n, invoice: null, after: context };
+  const draft = { id: newId(), reason, subscriptionId: null, period: null, lines };
+  const decided = decideInvoice(draft, context, new Date(0));
+  return {
+    dueNowMinor: decided.bill.amountDueMinor,
+    creditMinor: decided.bill.creditToWalletMinor,
+    invoice: draftView(decided),
+    after: contextAfter(context, decided),
+  };
 }
 
 /** One number for "the customer was shown exactly this". */
@@ -55,7 +75,7 @@ export function fingerprintOf(of: {
   subscriptionVersion: number;
   effective: string;
   lines: readonly LineDraft[];
-  amounts: QuotedAmounts;
+  amounts: Pick<QuotedAmounts, 'dueNowMinor' | 'creditMinor'>;
 }): string {
   const shown = [
     of.planId,

@@ -2,7 +2,7 @@ import { LockMode } from '@mikro-orm/postgresql';
 import { Account } from '../account/account.entity.js';
 import { featuresOf, planById } from '../catalog/plans.js';
 import { collectInvoice } from '../invoice/collectInvoice.js';
-import { issueInvoice } from '../invoice/issueInvoice.js';
+import { draftInvoice, issueInvoice } from '../invoice/issueInvoice.js';
 import { defaultPaymentMethod } from '../payment/paymentMethods.js';
 import { sweepNow } from '../platform/clock.js';
 import { type Tx, transact } from '../platform/db.js';
@@ -71,10 +71,15 @@ export async function advanceSubscription(
 /** Usage of the period that ends, in arrears, and the fee of the one that starts, in advance, on one invoice. */
 async function renew(tx: Tx, subscription: Subscription, at: Date): Promise<string | undefined> {
   const { em, accountId } = tx;
-  const { timeZone, currency } = await em.findOneOrFail(Account, { id: accountId });
+  const { timeZone, currency, gracePeriodHours } = await em.findOneOrFail(Account, { id: accountId });
   const before = await planById(em, subscription.planId);
   const plan = subscription.pendingPlanId ? await planById(em, subscription.pendingPlanId) : before;
-  const usage = await closeWindows(tx, { subscriptionId: subscription.id, at });
+  const invoiceId = newId();
+  const usage = await closeWindows(tx, {
+    subscriptionId: subscription.id,
+    at,
+    draftInvoiceId: gracePeriodHours > 0 ? invoiceId : undefined,
+  });
 
   // A trial's end and a new interval start a new count of periods.
   const newAnchor =
@@ -96,15 +101,18 @@ async function renew(tx: Tx, subscription: Subscription, at: Date): Promise<stri
   subscription.dueAt = period.end;
   subscription.version += 1;
 
-  const { paymentId } = await issueInvoice(tx, {
-    id: newId(),
-    reason: 'subscription_cycle',
+  const draft = {
+    id: invoiceId,
+    reason: 'subscription_cycle' as const,
     subscriptionId: subscription.id,
     period,
     lines: [...usage, feeLine(plan, period)],
-    issuedAt: at,
-    collectFrom: await defaultPaymentMethod(em, accountId),
-  });
+  };
+  // With a grace period the invoice waits for late usage.
+  const { paymentId } =
+    gracePeriodHours > 0
+      ? await draftInvoice(tx, { ...draft, finalizeAt: new Date(at.getTime() + gracePeriodHours * 3_600_000) })
+      : await issueInvoice(tx, { ...draft, issuedAt: at, collectFrom: await defaultPaymentMethod(em, accountId) });
   await openWindows(tx, {
     subscriptionId: subscription.id,
     period,

@@ -314,6 +314,14 @@ export class PreviewResolver {
     return quoted.lines.map((line, position) => draftLine(line, { account, invoiceId: '', position }));
   }
 
+  @FieldResolver(() => InvoiceType, {
+    nullable: true,
+    description: 'The invoice it would issue, with coupons and taxes; null when there is nothing to invoice',
+  })
+  invoice(@Root() quoted: PreviewAnswer): Invoice | null {
+    return quoted.invoice;
+  }
+
   @FieldResolver(() => InvoiceType, { nullable: true, description: 'The renewal that follows; null when none does' })
   nextInvoice(@Root() quoted: PreviewAnswer): Invoice | null {
     return quoted.nextInvoice;

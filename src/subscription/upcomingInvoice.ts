@@ -1,10 +1,11 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Account } from '../account/account.entity.js';
 import type { Plan, PlanFeature } from '../catalog/plan.entity.js';
-import { invoiceTotals } from '../domain/invoiceTotals.js';
 import type { Period } from '../domain/period.js';
-import type { DraftInvoice } from '../invoice/invoice.resolver.js';
-import type { LineDraft } from '../invoice/issueInvoice.js';
+import { type BillingContext, billingContext } from '../invoice/billingContext.js';
+import { decideInvoice, lineRow } from '../invoice/decideInvoice.js';
+import { type DraftInvoice, draftView } from '../invoice/invoice.resolver.js';
+import { type LineDraft, unfunded } from '../invoice/issueInvoice.js';
 import { newId } from '../platform/ids.js';
 import { usageToBill } from '../usage/windows.js';
 import { feeLine, nextPeriod } from './decide.js';
@@ -22,81 +23,41 @@ export async function upcomingInvoice(
     anchor,
     period,
     features,
+    context,
   }: {
     account: Account;
     plan: Plan | null;
     anchor: Date;
     period: Period;
     features?: readonly PlanFeature[] | undefined;
+    /** What it depends on, where a change comes before it; undefined: as it is now. */
+    context?: BillingContext | undefined;
   },
 ): Promise<DraftInvoice | null> {
   const usage = await usageToBill(em, { accountId: account.id, under: features && { features, period } });
   const next = plan && nextPeriod({ plan, anchor, period, timeZone: account.timeZone });
   const lines = plan && next ? [...usage, feeLine(plan, next)] : usage;
-  return lines.length === 0 ? null : draftOf(account, lines, next ?? period, period.end);
+  if (lines.length === 0) return null;
+  const of = context ?? (await billingContext(em, account.id));
+  return draftOf(of, lines, { period: next ?? period, issuedAt: period.end });
 }
 
-function draftOf(account: Account, lines: readonly LineDraft[], period: Period, issuedAt: Date): DraftInvoice {
-  const totals = invoiceTotals({ lines, walletAvailableMinor: 0n });
-  const invoiceId = newId();
-  return {
-    accountId: account.id,
-    id: invoiceId,
-    number: null,
-    subscriptionId: null,
-    paidAt: null,
-    firstAttemptAt: null,
-    nextPaymentAttemptAt: issuedAt,
-    status: 'DRAFT',
-    reason: 'subscription_cycle',
-    customerName: account.name,
-    timeZone: account.timeZone,
-    currency: account.currency,
-    periodStart: period.start,
-    periodEnd: period.end,
-    issuedAt,
-    dueAt: issuedAt,
-    subtotalMinor: totals.subtotalMinor,
-    discountMinor: totals.discountMinor,
-    finalizeAt: null,
-    discounts: [],
-    taxes: [],
-    taxExempt: account.taxExempt,
-    creditNotedMinor: 0n,
-    taxMinor: totals.taxMinor,
-    totalMinor: totals.totalMinor,
-    creditAppliedMinor: 0n,
-    walletAppliedMinor: 0n,
-    amountPaidMinor: 0n,
-    amountDueMinor: totals.amountDueMinor,
-    failedAttempts: 0,
-    createdAt: issuedAt,
-    draftLines: lines.map((line, position) => draftLine(line, { account, invoiceId, position })),
-  };
+function draftOf(
+  context: BillingContext,
+  lines: readonly LineDraft[],
+  { period, issuedAt }: { period: Period; issuedAt: Date },
+): DraftInvoice {
+  const draft = { id: newId(), reason: 'subscription_cycle' as const, subscriptionId: null, period, lines };
+  const decided = decideInvoice(draft, unfunded(context), issuedAt);
+  Object.assign(decided.invoice, { issuedAt, dueAt: issuedAt, nextPaymentAttemptAt: issuedAt });
+  return draftView(decided);
 }
 
-/** A line of a quote or draft in the shape of a stored one. */
+/** A line of a quote in the shape of a stored one, before coupons. */
 export const draftLine = (
   line: LineDraft,
   { account, invoiceId, position }: { account: Pick<Account, 'id' | 'currency'>; invoiceId: string; position: number },
 ): DraftInvoice['draftLines'][number] => ({
-  accountId: account.id,
-  id: newId(),
-  invoiceId,
-  position,
-  description: line.description,
-  periodStart: line.period?.start ?? null,
-  periodEnd: line.period?.end ?? null,
-  quantity: line.quantity.toFixed(),
-  unitAmount: line.unitAmount?.toFixed() ?? null,
-  amountMinor: line.amountMinor,
-  discountMinor: 0n,
-  kind: line.kind,
-  planCode: line.planCode ?? null,
-  metricCode: line.metricCode ?? null,
-  windowId: line.windowId ?? null,
-  itemId: line.itemId ?? null,
-  proration: line.proration,
-  explanation: line.explanation,
+  ...lineRow(line, { accountId: account.id, invoiceId, position }),
   currency: account.currency,
 });

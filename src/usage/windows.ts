@@ -29,6 +29,7 @@ interface RawWindow {
   latest_at: string | null;
   threshold_percents: string[];
   fired_percents: string[];
+  /** Null too while its invoice waits as DRAFT: it still counts. */
   closed_at: string | null;
 }
 
@@ -46,10 +47,10 @@ export async function lockWindows(
     tx.em,
     sql<RawWindow>`
       select id, metric_code, aggregation, period_start, period_end, limit_quantity, overage, charge, currency, used, event_count,
-        latest_at, threshold_percents::text[], fired_percents::text[], closed_at
+        latest_at, threshold_percents::text[], fired_percents::text[], case when draft_invoice_id is null then closed_at end as closed_at
       from usage_window
       where account_id = ${tx.accountId} and metric_code = any(${metrics}::text[])
-        and (closed_at is null or (period_end > ${new Date(earliestMs)} and period_end > ${new Date(tx.now.getTime() - lateMs)}))
+        and (closed_at is null or draft_invoice_id is not null or (period_end > ${new Date(earliestMs)} and period_end > ${new Date(tx.now.getTime() - lateMs)}))
       order by id for update`,
   );
   return rows.map((row) => ({
@@ -152,10 +153,13 @@ export async function changeWindowLimits(tx: Tx, terms: WindowTerms): Promise<vo
   });
 }
 
-/** Ends the open windows at `at` and returns what they add to the invoice: one line for each whose use costs something. */
+/**
+ * Ends the open windows at `at` and returns what they add to the invoice: one line for each whose use costs something. With the
+ * invoice that waits as DRAFT for their late events they still count, until `finalizeDrafts` takes their last word.
+ */
 export async function closeWindows(
   tx: Tx,
-  { subscriptionId, at }: { subscriptionId: string; at: Date },
+  { subscriptionId, at, draftInvoiceId }: { subscriptionId: string; at: Date; draftInvoiceId?: string | undefined },
 ): Promise<LineDraft[]> {
   const windows = await lockOpenWindows(tx, subscriptionId);
   const lines: LineDraft[] = [];
@@ -163,6 +167,7 @@ export async function closeWindows(
     // Never before its start, whatever the clocks of two processes say.
     if (at < window.periodEnd) window.periodEnd = at > window.periodStart ? at : window.periodStart;
     window.closedAt = at;
+    window.draftInvoiceId = draftInvoiceId ?? null;
     lines.push(...usageLine(window));
   }
   tx.touchUsage();

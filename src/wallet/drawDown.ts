@@ -34,17 +34,20 @@ export async function drawDown(
   return taken;
 }
 
-/** Adds granted credit (it cost the customer nothing), e.g. what a downgrade leaves over. */
+/**
+ * Adds granted credit (it cost the customer nothing), e.g. what a downgrade leaves over. `taxMinor` is the part of it that
+ * gives back tax.
+ */
 export async function grantCredit(
   tx: Tx,
-  { amountMinor, referenceId }: { amountMinor: bigint; referenceId: string },
+  { amountMinor, taxMinor = 0n, referenceId }: { amountMinor: bigint; taxMinor?: bigint; referenceId: string },
 ): Promise<void> {
   const wallet = await lockWallet(tx);
   await post(tx, {
     type: 'credit',
     currency: wallet.currency,
     referenceId,
-    postings: movements.grantCredit(amountMinor),
+    postings: movements.grantCredit(amountMinor, taxMinor),
   });
   const balanceMinor = await walletBalance(tx.em, { accountId: tx.accountId, currency: wallet.currency });
   tx.emit({ type: 'wallet.credited', data: presentWallet({ wallet, balanceMinor }) });

@@ -30,7 +30,7 @@ export async function ledgerViolations(em: EntityManager, accountId: string): Pr
   const [owed] = await rowsOf(
     em,
     sql<{ due: string; receivable: string }>`
-      select (select coalesce(sum(amount_due_minor), 0)::text from invoice where account_id = ${accountId}) as due,
+      select (select coalesce(sum(amount_due_minor), 0)::text from invoice where account_id = ${accountId} and status <> 'DRAFT') as due,
         (select (-coalesce(sum(balance_minor), 0))::text from ledger_account
          where account_id = ${accountId} and kind = 'receivable') as receivable`,
   );

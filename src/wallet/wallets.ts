@@ -47,7 +47,7 @@ export async function walletView(
 }
 
 /**
- * What open usage windows would add to the next invoice, in minor units; each window rated and rounded like the line it
+ * What usage windows whose invoice isn't final would add to it, in minor units; each window rated and rounded like the line it
  * becomes. Those within their limit too: a charge may have a minimum. Reads the windows' own columns, because the wallet
  * can't ask the features that stand right of it.
  */
@@ -56,7 +56,7 @@ export async function chargesNotInvoiced(em: EntityManager, accountId: string): 
     em,
     sql<{ used: string; event_count: number; limit_quantity: string | null; charge: ChargeModel; currency: string }>`
       select used, event_count, limit_quantity, charge, currency from usage_window
-      where account_id = ${accountId} and closed_at is null and overage = 'CHARGE'`,
+      where account_id = ${accountId} and (closed_at is null or draft_invoice_id is not null) and overage = 'CHARGE'`,
   );
   return rows.reduce(
     (sum, row) =>

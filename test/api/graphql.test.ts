@@ -48,6 +48,13 @@ const provedElsewhere: Record<string, string> = {
   voidCreditNote: 'test/invoice/creditNotes.test.ts',
   createTestClock: 'test/account/testClock.test.ts',
   advanceTestClock: 'test/account/testClock.test.ts',
+  addInvoiceItem: 'test/invoice/invoiceItems.test.ts',
+  applyCoupon: 'test/invoice/waterfall.test.ts',
+  createInvoice: 'test/invoice/invoiceItems.test.ts',
+  finalizeInvoice: 'test/usage/gracePeriod.test.ts',
+  removeCoupon: 'test/invoice/waterfall.test.ts',
+  removeInvoiceItem: 'test/invoice/invoiceItems.test.ts',
+  updateBillingSettings: 'test/account/billingSettings.test.ts',
 };
 
 test('one account lives through every query and every mutation', async () => {

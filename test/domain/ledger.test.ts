@@ -11,6 +11,11 @@ test.each<[string, Posting[], Partial<Record<LedgerAccountKind, bigint>>]>([
   ['a top-up', movements.topUp(500n), { wallet: 500n, provider_clearing: -500n }],
   ['a granted credit', movements.grantCredit(500n), { wallet: 500n, granted_credit: -500n }],
   [
+    'a granted credit that gives tax back',
+    movements.grantCredit(1190n, 190n),
+    { wallet: 1190n, granted_credit: -1000n, tax: -190n },
+  ],
+  [
     'an invoice with tax',
     movements.issueInvoice({ totalMinor: 1190n, taxMinor: 190n }),
     { receivable: -1190n, revenue: 1000n, tax: 190n },
@@ -83,6 +88,8 @@ test('an amount that is not positive is no movement', () => {
     expect(() => move(0n)).toThrow('positive amount, found 0');
     expect(() => move(-1n)).toThrow('positive amount, found -1');
   }
+  expect(() => movements.grantCredit(100n, 101n)).toThrow('tax of 101');
+  expect(() => movements.grantCredit(100n, -1n)).toThrow('tax of -1');
   expect(() => movements.issueInvoice({ totalMinor: 100n, taxMinor: 101n })).toThrow('tax of 101');
   expect(() => movements.issueInvoice({ totalMinor: 100n, taxMinor: -1n })).toThrow('tax of -1');
 });

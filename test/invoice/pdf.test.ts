@@ -32,9 +32,11 @@ const invoice = (changes: Partial<InvoiceDocument> = {}): InvoiceDocument => ({
   period: november,
   lines: [line()],
   subtotalMinor: 4900n,
-  discountMinor: 0n,
-  taxMinor: 0n,
+  discounts: [],
+  taxes: [],
+  taxExempt: false,
   totalMinor: 4900n,
+  creditToWalletMinor: 0n,
   creditAppliedMinor: 0n,
   walletAppliedMinor: 0n,
   amountPaidMinor: 0n,
@@ -45,8 +47,11 @@ const invoice = (changes: Partial<InvoiceDocument> = {}): InvoiceDocument => ({
 
 const paid = invoice({
   status: 'PAID',
-  discountMinor: 490n,
-  taxMinor: 353n,
+  discounts: [{ name: 'Spring sale', amountMinor: 490n }],
+  taxes: [
+    { name: 'VAT', percent: '8', inclusive: false, taxableMinor: 4410n, amountMinor: 353n },
+    { name: 'Levy', percent: '0.5', inclusive: true, taxableMinor: 4410n, amountMinor: 22n },
+  ],
   totalMinor: 4763n,
   creditAppliedMinor: 100n,
   walletAppliedMinor: 200n,
@@ -171,7 +176,9 @@ describe('an invoice PDF', () => {
     ['UNCOLLECTIBLE', 'Uncollectible'],
     ['VOID', 'Void'],
   ] as const)('of status %s is marked %s', async (status, mark) => {
-    expect((await readText(invoice({ status }))).split('\n').slice(0, 2)).toEqual(['Invoice', mark]);
+    const shown = (await readText(invoice({ status }))).split('\n');
+    expect(shown.filter((piece) => piece !== 'DRAFT').slice(0, 2)).toEqual(['Invoice', mark]);
+    expect(shown.includes('DRAFT')).toBe(status === 'DRAFT');
   });
 
   test('with 100 lines shows each once, the table header and the page number on every page', async () => {
@@ -274,12 +281,24 @@ describe('the words of an invoice', () => {
     expect(describeInvoice(invoice()).totals.map(({ label }) => label)).toEqual(['Subtotal', 'Total', 'Amount due']);
   });
 
+  test('an account without tax says so, and an invoice below zero where the credit went', () => {
+    const credited = invoice({ taxExempt: true, subtotalMinor: -500n, creditToWalletMinor: 500n, totalMinor: 0n });
+    expect(describeInvoice(credited).facts.at(-1)).toEqual({ label: 'Tax', value: 'Exempt: no tax is charged' });
+    expect(describeInvoice(credited).totals.map(({ label, amount }) => `${label} ${amount}`)).toEqual([
+      'Subtotal -$5.00',
+      'Credited to wallet $5.00',
+      'Total $0.00',
+      'Amount due $49.00',
+    ]);
+  });
+
   test('what reduces the amount due is shown negative', () => {
     expect(describeInvoice(paid).totals.map(({ label, amount }) => `${label} ${amount}`)).toEqual([
       'Subtotal $49.00',
-      'Discount -$4.90',
-      'Tax $3.53',
+      'Spring sale -$4.90',
+      'VAT 8 % on $44.10 $3.53',
       'Total $47.63',
+      'contains Levy 0.5 % on $44.10 $0.22',
       'Credit applied -$1.00',
       'Wallet applied -$2.00',
       'Amount paid -$44.63',

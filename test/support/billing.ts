@@ -1,15 +1,20 @@
+import { createKey } from '../../src/account/apiKeys.js';
+import { type BillingSettingsInput, updateBillingSettings } from '../../src/account/updateBillingSettings.js';
 import { parseCatalog } from '../../src/catalog/catalogFile.js';
+import { Coupon } from '../../src/catalog/plan.entity.js';
 import { type CatalogChange, publishCatalog } from '../../src/catalog/publishCatalog.js';
+import { Decimal } from '../../src/domain/decimal.js';
 import { type Money, parseMoney } from '../../src/domain/money.js';
 import { type PaymentProvider, ProviderUnavailable } from '../../src/integrations/payments/provider.js';
+import { applyCoupon } from '../../src/invoice/applyCoupon.js';
 import { Invoice, InvoiceLine } from '../../src/invoice/invoice.entity.js';
 import { addPaymentMethod } from '../../src/payment/addPaymentMethod.js';
 import { Payment } from '../../src/payment/payment.entity.js';
 import { type LoggedEvent, readEvents } from '../../src/platform/eventLog.js';
-import { publicId } from '../../src/platform/ids.js';
+import { newId, publicId } from '../../src/platform/ids.js';
 import { type SubscriptionAnswer, subscribe } from '../../src/subscription/subscribe.js';
 import { Subscription } from '../../src/subscription/subscription.entity.js';
-import type { TestAccount, World } from './world.js';
+import type { Loose, TestAccount, World } from './world.js';
 
 /** Round prices, one of each kind of plan, and a metric of each supported aggregation. */
 export const testCatalogYaml = `
@@ -155,5 +160,54 @@ export async function allAtOnce<T>(
     codes: results.flatMap((r) =>
       r.status === 'rejected' ? [String((r.reason as { code?: string }).code ?? r.reason)] : [],
     ),
+  };
+}
+
+/** Publishes a coupon; `percent` or `amountMinor` is off, FOREVER unless said. */
+export async function couponOf(
+  world: World,
+  { code = `coupon_${freshKey()}`, ...of }: Partial<Omit<Coupon, 'id' | 'contentHash' | 'createdAt'>>,
+): Promise<string> {
+  const em = world.deps.db.orm.em.fork();
+  em.create(Coupon, {
+    id: newId(),
+    code,
+    name: code,
+    currency: of.amountMinor == null ? null : 'USD',
+    duration: 'FOREVER',
+    planCodes: [],
+    metricCodes: [],
+    contentHash: '',
+    createdAt: world.clock.now(),
+    ...of,
+  });
+  await em.flush();
+  return code;
+}
+
+/** Takes a coupon for an account; returns the uuid of what it took. */
+export const take = async (world: World, account: TestAccount, couponCode: string): Promise<string> =>
+  (await applyCoupon(world.deps, account.actor, { couponCode })).appliedCouponId;
+
+/** Sets how an account is billed; taxes as `VAT 19`, or `VAT 19 inclusive`. */
+export async function settle(
+  world: World,
+  account: TestAccount,
+  { taxes, ...settings }: Omit<BillingSettingsInput, 'taxRates'> & { taxes?: string[] },
+): Promise<void> {
+  const taxRates = taxes?.map((text) => {
+    const [name = '', percent = '', inclusive] = text.split(' ');
+    return { name, percent: new Decimal(percent), inclusive: inclusive !== undefined };
+  });
+  await updateBillingSettings(world.deps, account.actor, { ...settings, taxRates });
+}
+
+/** Asks GraphQL as an operator who names the account; what the caller could act on fails the test. */
+export async function operatorOf(world: World, account: TestAccount) {
+  const { token } = await createKey(world.deps, { accountId: undefined, scopes: ['*:*'] });
+  return async (query: string, variables?: object): Promise<Loose> => {
+    const { data, errors } = await world.gql(token, query, variables, { 'billing-account': account.publicId });
+    expect(errors).toBeUndefined();
+    return data;
   };
 }
