@@ -12,9 +12,10 @@ import { InvoiceLineResolver, InvoiceResolver } from '../invoice/invoice.resolve
 import { AccountPaymentMethodsResolver, PaymentMethodResolver, PaymentResolver } from '../payment/payment.resolver.js';
 import { EventResolver } from '../platform/event.resolver.js';
 import { CalendarDate } from '../platform/scalars.js';
+import { PauseResolver } from '../subscription/pause.resolver.js';
+import { PreviewResolver } from '../subscription/preview.resolver.js';
 import {
   AccountSubscriptionResolver,
-  PreviewResolver,
   SubscriptionPayloadResolver,
   SubscriptionResolver,
 } from '../subscription/subscription.resolver.js';
@@ -43,6 +44,7 @@ export function createSchema(): GraphQLSchema {
       MetricResolver,
       SubscriptionResolver,
       SubscriptionPayloadResolver,
+      PauseResolver,
       PreviewResolver,
       UsageResolver,
       UsageItemResolver,

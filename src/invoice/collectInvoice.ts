@@ -193,7 +193,7 @@ export async function retryOpenInvoices(deps: Pick<Deps, 'db' | 'clock'>, accoun
       tx.em,
       sql<{ id: string }>`
         select id from invoice where account_id = ${accountId} and status = 'OPEN'
-          and reason in ('subscription_cycle', 'subscription_cancel') order by id for update`,
+          and reason in ('subscription_cycle', 'subscription_cancel', 'subscription_pause') order by id for update`,
     );
     await rowsOf(
       tx.em,

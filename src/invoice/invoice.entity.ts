@@ -79,9 +79,9 @@ export const Invoice = defineEntity({
 });
 export type Invoice = InferEntity<typeof Invoice>;
 
-/** Only renewals and final invoices are dunned: a first invoice or a change is decided by whoever asked for it. */
+/** Only renewals and what is left at an end or a pause are dunned: anything else is decided by whoever asked for it. */
 export const isDunned = ({ reason }: Pick<Invoice, 'reason'>): boolean =>
-  reason === 'subscription_cycle' || reason === 'subscription_cancel';
+  reason === 'subscription_cycle' || reason === 'subscription_cancel' || reason === 'subscription_pause';
 
 export const InvoiceLine = defineEntity({
   name: 'InvoiceLine',

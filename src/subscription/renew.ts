@@ -1,20 +1,26 @@
 import { LockMode } from '@mikro-orm/postgresql';
 import { Account } from '../account/account.entity.js';
-import { featuresOf, planById } from '../catalog/plans.js';
+import type { Plan } from '../catalog/plan.entity.js';
+import { featuresOf } from '../catalog/plans.js';
+import { afterStep, dueStep, type Lifecycle, type Step } from '../domain/lifecycle.js';
 import { collectInvoice } from '../invoice/collectInvoice.js';
 import { issueInvoice } from '../invoice/issueInvoice.js';
 import { defaultPaymentMethod } from '../payment/paymentMethods.js';
+import type { Actor } from '../platform/actor.js';
+import { accountNow } from '../platform/clock.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { newId } from '../platform/ids.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import { finishEach } from '../platform/sweeps.js';
 import { closeWindows, openWindows } from '../usage/windows.js';
-import { endSubscription } from './cancelSubscription.js';
-import { feeLine, nextPeriod } from './decide.js';
+import { beginAgain } from './beginAgain.js';
+import { decideRenewal } from './decide.js';
+import { endSubscription } from './endSubscription.js';
+import { fieldsOf, readState } from './state.js';
 import { abandon, activateIfPaid } from './subscribe.js';
 import { Subscription } from './subscription.entity.js';
-import { emitSubscription } from './subscriptions.js';
+import { emitSubscription, ownSubscription } from './subscriptions.js';
 import { endWaitingChange } from './waitingChange.js';
 
 type Needs = Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>;
@@ -32,6 +38,17 @@ export async function advanceDueSubscriptions(deps: Needs): Promise<number> {
 }
 
 /**
+ * Before a change by hand: what was due before it happens first, at its own time, and no sweep has to have come by. The
+ * change then finds the period it belongs to.
+ */
+export async function catchUp(deps: Needs, { accountId }: Actor, publicId: string): Promise<void> {
+  const em = deps.db.orm.em.fork();
+  const { id, dueAt } = await ownSubscription(em, accountId, publicId);
+  if (dueAt && dueAt <= (await accountNow(em, deps.clock, accountId)))
+    await advanceSubscription(deps, { accountId, subscriptionId: id });
+}
+
+/**
  * Does what is due on one subscription, in order and each at its own time: after a long standstill every missed period is
  * invoiced by itself. Two schedulers can't renew twice: the second waits for the row lock and finds nothing due.
  */
@@ -40,75 +57,88 @@ export async function advanceSubscription(
   { accountId, subscriptionId }: { accountId: string; subscriptionId: string },
 ): Promise<void> {
   for (;;) {
-    const step = await transact(deps, accountId, async (tx) => {
+    const done = await transact(deps, accountId, async (tx) => {
       const subscription = await tx.em.findOneOrFail(
         Subscription,
         { accountId, id: subscriptionId },
         { lockMode: LockMode.PESSIMISTIC_WRITE },
       );
       if (!subscription.dueAt || subscription.dueAt > tx.now) return undefined;
-      if (subscription.status === 'INCOMPLETE') {
-        if (!(await activateIfPaid(tx, subscription))) await abandon(tx, subscription);
-        return { paymentId: undefined };
-      }
-      await endWaitingChange(tx, subscription);
-      if (subscription.dueAt > tx.now) return { paymentId: undefined }; // the change began a new period
-      const at = subscription.periodEnd;
-      if (subscription.cancelAt && subscription.cancelAt <= at) {
-        return { paymentId: await endSubscription(tx, subscription, { at, credit: [], invoiceId: newId() }) };
-      }
-      return { paymentId: await renew(tx, subscription, at) };
+      if (subscription.status !== 'INCOMPLETE') await endWaitingChange(tx, subscription);
+      const state = await readState(tx.em, subscription);
+      const step = dueStep(state);
+      if (!step || step.at > tx.now) return { paymentId: undefined }; // the change began a new period
+      return { paymentId: await take(tx, subscription, { state, step }) };
     });
-    if (!step) return;
-    await collectInvoice(deps, { accountId, paymentId: step.paymentId });
+    if (!done) return;
+    await collectInvoice(deps, { accountId, paymentId: done.paymentId });
+  }
+}
+
+interface Taken {
+  state: Lifecycle<Plan>;
+  step: Step;
+}
+
+/** Takes one step that is due. Returns what to collect. */
+async function take(tx: Tx, subscription: Subscription, { state, step }: Taken): Promise<string | undefined> {
+  switch (step.kind) {
+    case 'expire':
+      if (!(await activateIfPaid(tx, subscription))) await abandon(tx, subscription);
+      return undefined;
+    case 'trial_notice':
+      Object.assign(subscription, fieldsOf(afterStep(state, step)));
+      await emitSubscription(tx, 'subscription.trial_ending', subscription);
+      return undefined;
+    case 'end':
+      return endSubscription(tx, subscription, { at: step.at, paid: undefined, invoiceId: newId() });
+    case 'renew':
+    case 'end_trial':
+      return renew(tx, subscription, { state, step });
+    case 'resume':
+      return resume(tx, subscription, { state, step });
   }
 }
 
 /** Usage of the period that ends, in arrears, and the fee of the one that starts, in advance, on one invoice. */
-async function renew(tx: Tx, subscription: Subscription, at: Date): Promise<string | undefined> {
+async function renew(tx: Tx, subscription: Subscription, { state, step }: Taken): Promise<string | undefined> {
   const { em, accountId } = tx;
   const { timeZone, currency } = await em.findOneOrFail(Account, { id: accountId });
-  const before = await planById(em, subscription.planId);
-  const plan = subscription.pendingPlanId ? await planById(em, subscription.pendingPlanId) : before;
-  const usage = await closeWindows(tx, { subscriptionId: subscription.id, at });
-
-  // A trial's end and a new interval start a new count of periods.
-  const newAnchor =
-    subscription.status === 'TRIALING' ||
-    plan.interval !== before.interval ||
-    plan.intervalCount !== before.intervalCount;
-  if (newAnchor) subscription.anchor = at;
-  if (subscription.status === 'TRIALING') subscription.status = 'ACTIVE';
-  const period = nextPeriod({
-    plan,
-    anchor: subscription.anchor,
-    period: { start: subscription.periodStart, end: at },
-    timeZone,
-  });
-  subscription.planId = plan.id;
-  subscription.pendingPlanId = null;
-  subscription.periodStart = period.start;
-  subscription.periodEnd = period.end;
-  subscription.dueAt = period.end;
+  const { id: subscriptionId } = subscription;
+  const usage = await closeWindows(tx, { subscriptionId, at: step.at });
+  const { state: after, lines } = decideRenewal({ state, step, usage });
+  Object.assign(subscription, fieldsOf(after));
   subscription.version += 1;
+  const paymentId = await issueRenewal(tx, subscription, { lines, at: step.at });
+  const features = await featuresOf(em, after.terms.id);
+  await openWindows(tx, { subscriptionId, period: after.period, features, currency, timeZone });
+  const changed = after.terms.id !== state.terms.id || after.quantity !== state.quantity;
+  if (changed) await emitSubscription(tx, 'subscription.updated', subscription);
+  await emitSubscription(tx, 'subscription.renewed', subscription);
+  return paymentId;
+}
 
+/** The end of a pause that was set for this time: nobody waits for the payment, so it is dunned as a renewal's is. */
+async function resume(tx: Tx, subscription: Subscription, { state, step }: Taken): Promise<string | undefined> {
+  const { state: after, lines } = decideRenewal({ state, step, usage: [] });
+  await beginAgain(tx, subscription, after);
+  return issueRenewal(tx, subscription, { lines, at: step.at });
+}
+
+/** The invoice of the period that the subscription is in now. */
+async function issueRenewal(
+  tx: Tx,
+  subscription: Subscription,
+  { lines, at }: { lines: Parameters<typeof issueInvoice>[1]['lines']; at: Date },
+): Promise<string | undefined> {
   const { paymentId } = await issueInvoice(tx, {
     id: newId(),
     reason: 'subscription_cycle',
     subscriptionId: subscription.id,
-    period,
-    lines: [...usage, feeLine(plan, period)],
+    period: { start: subscription.periodStart, end: subscription.periodEnd },
+    lines,
     issuedAt: at,
-    collectFrom: await defaultPaymentMethod(em, accountId),
+    collectFrom: await defaultPaymentMethod(tx.em, tx.accountId),
   });
-  await openWindows(tx, {
-    subscriptionId: subscription.id,
-    period,
-    features: await featuresOf(em, plan.id),
-    currency,
-    timeZone,
-  });
-  if (plan.id !== before.id) await emitSubscription(tx, 'subscription.updated', subscription);
-  await emitSubscription(tx, 'subscription.renewed', subscription);
   return paymentId;
 }

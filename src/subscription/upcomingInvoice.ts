@@ -2,39 +2,60 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Account } from '../account/account.entity.js';
 import type { Plan, PlanFeature } from '../catalog/plan.entity.js';
 import { invoiceTotals } from '../domain/invoiceTotals.js';
+import { afterStep, dueStep, type Lifecycle } from '../domain/lifecycle.js';
 import type { Period } from '../domain/period.js';
 import type { DraftInvoice } from '../invoice/invoice.resolver.js';
 import type { LineDraft } from '../invoice/issueInvoice.js';
 import { newId } from '../platform/ids.js';
 import { usageToBill } from '../usage/windows.js';
-import { feeLine, nextPeriod } from './decide.js';
+import { decideArrears, decideRenewal } from './decide.js';
 
 /**
- * The renewal that follows the current period, as it would be with the usage so far: a draft that is stored nowhere.
- * `plan` is the one of the next period; null when the subscription ends, then only usage is left to bill. `features` are
- * those of a plan that takes over at once, which rates the whole period's usage; undefined: the windows' own terms hold.
+ * The invoice that this state comes to by itself, as it would be with the usage so far: a draft that is stored nowhere.
+ * Null when none follows, or when the subscription ends with nothing to bill. `features` are those of a plan that takes
+ * over at once, which rates the whole period's usage; undefined: the windows' own terms hold.
  */
 export async function upcomingInvoice(
   em: EntityManager,
   {
     account,
-    plan,
-    anchor,
-    period,
+    state,
     features,
-  }: {
-    account: Account;
-    plan: Plan | null;
-    anchor: Date;
-    period: Period;
-    features?: readonly PlanFeature[] | undefined;
-  },
+  }: { account: Account; state: Lifecycle<Plan>; features?: readonly PlanFeature[] | undefined },
 ): Promise<DraftInvoice | null> {
-  const usage = await usageToBill(em, { accountId: account.id, under: features && { features, period } });
-  const next = plan && nextPeriod({ plan, anchor, period, timeZone: account.timeZone });
-  const lines = plan && next ? [...usage, feeLine(plan, next)] : usage;
-  return lines.length === 0 ? null : draftOf(account, lines, next ?? period, period.end);
+  const step = dueStep(state);
+  switch (step?.kind) {
+    case undefined:
+    case 'expire':
+      return null;
+    case 'trial_notice':
+      return upcomingInvoice(em, { account, state: afterStep(state, step), features });
+    case 'resume': {
+      const { state: after, lines } = decideRenewal({ state, step, usage: [] });
+      return draftOf(account, lines, after.period, step.at);
+    }
+    case 'end': {
+      const lines = decideArrears({ state, usage: await usageOf(em, { account, state, features }) });
+      return lines.length === 0 ? null : draftOf(account, lines, state.period, step.at);
+    }
+    case 'renew':
+    case 'end_trial': {
+      const usage = await usageOf(em, { account, state, features });
+      const { state: after, lines } = decideRenewal({ state, step, usage });
+      return draftOf(account, lines, after.period, step.at);
+    }
+  }
 }
+
+const usageOf = (
+  em: EntityManager,
+  {
+    account,
+    state,
+    features,
+  }: { account: Account; state: Lifecycle<Plan>; features: readonly PlanFeature[] | undefined },
+): Promise<LineDraft[]> =>
+  usageToBill(em, { accountId: account.id, under: features && { features, period: state.period } });
 
 function draftOf(account: Account, lines: readonly LineDraft[], period: Period, issuedAt: Date): DraftInvoice {
   const totals = invoiceTotals({ lines, walletAvailableMinor: 0n });
