@@ -12,6 +12,7 @@ import { InvoiceLineResolver, InvoiceResolver } from '../invoice/invoice.resolve
 import { AccountPaymentMethodsResolver, PaymentMethodResolver, PaymentResolver } from '../payment/payment.resolver.js';
 import { EventResolver } from '../platform/event.resolver.js';
 import { CalendarDate } from '../platform/scalars.js';
+import { MigrateResolver } from '../subscription/migrate.resolver.js';
 import { PauseResolver } from '../subscription/pause.resolver.js';
 import { PreviewResolver } from '../subscription/preview.resolver.js';
 import {
@@ -45,6 +46,7 @@ export function createSchema(): GraphQLSchema {
       SubscriptionResolver,
       SubscriptionPayloadResolver,
       PauseResolver,
+      MigrateResolver,
       PreviewResolver,
       UsageResolver,
       UsageItemResolver,

@@ -17,7 +17,7 @@ import { closeWindows, openWindows } from '../usage/windows.js';
 import { beginAgain } from './beginAgain.js';
 import { decideRenewal } from './decide.js';
 import { endSubscription } from './endSubscription.js';
-import { fieldsOf, readState } from './state.js';
+import { fieldsOf, readState, reschedule } from './state.js';
 import { abandon, activateIfPaid } from './subscribe.js';
 import { Subscription } from './subscription.entity.js';
 import { emitSubscription, ownSubscription } from './subscriptions.js';
@@ -67,7 +67,10 @@ export async function advanceSubscription(
       if (subscription.status !== 'INCOMPLETE') await endWaitingChange(tx, subscription);
       const state = await readState(tx.em, subscription);
       const step = dueStep(state);
-      if (!step || step.at > tx.now) return { paymentId: undefined }; // the change began a new period
+      if (!step || step.at > tx.now) {
+        reschedule(subscription); // the change began a new period
+        return { paymentId: undefined };
+      }
       return { paymentId: await take(tx, subscription, { state, step }) };
     });
     if (!done) return;

@@ -46,6 +46,10 @@ const provedElsewhere: Record<string, string> = {
   creditNote: 'test/invoice/creditNotes.test.ts',
   creditNotes: 'test/invoice/creditNotes.test.ts',
   voidCreditNote: 'test/invoice/creditNotes.test.ts',
+  pauseSubscription: 'test/subscription/pause.test.ts',
+  resumeSubscription: 'test/subscription/pause.test.ts',
+  undoScheduledChange: 'test/subscription/pause.test.ts',
+  migrateSubscribers: 'test/subscription/migrate.test.ts',
 };
 
 test('one account lives through every query and every mutation', async () => {
