@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { addAccountCommands, addKeyCommands } from './cliAccounts.js';
 import { accountOf, withCore, withDatabase } from './cliCore.js';
+import { addMigrateCommand } from './cliMigrate.js';
 import { addPlanCommands } from './cliPlans.js';
 import { addSimulateCommand } from './cliSimulate.js';
 import { columns, excerpt, print, reportFailure, type Terminal, wholeNumber } from './cliTerminal.js';
@@ -30,6 +31,7 @@ function createProgram(terminal: Terminal): Command {
   addAccountCommands(program, terminal);
   addKeyCommands(program, terminal);
   addPlanCommands(program, terminal);
+  addMigrateCommand(program, terminal);
   addUsageCommands(program, terminal);
   addEventCommands(program, terminal);
   addWebhookCommands(program, terminal);

@@ -71,9 +71,14 @@ const decimal = z
   )
   .transform((value) => (typeof value === 'string' ? value : plainDigits(value)));
 
-export const subscribeBody = body({ plan_id: text, payment_method_id: orNothing(text) });
+const quantityText = expected('a whole number from 1 to 1000000');
+/** A number or plain digits; how many there may be, the use case says. */
+const quantity = orNothing(decimal.refine((digits) => /^[1-9]\d{0,6}$/.test(digits), quantityText).transform(Number));
+
+export const subscribeBody = body({ plan_id: text, quantity, payment_method_id: orNothing(text) });
 export const changePlanBody = body({
   plan_id: text,
+  quantity,
   timing: oneOf(['auto', 'immediate', 'period_end'], 'AUTO'),
   proration: oneOf(['per_day', 'per_second', 'none'], 'PER_DAY'),
 });

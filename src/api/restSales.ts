@@ -47,9 +47,9 @@ export const salesRoutes: readonly Route[] = [
     path: '/subscriptions',
     scope: 'subscriptions:write',
     body: subscribeBody,
-    handle: async (call, { plan_id, payment_method_id }) => {
+    handle: async (call, { plan_id, quantity, payment_method_id }) => {
       const { deps, actor, idempotencyKey } = call;
-      const input = { idempotencyKey, planCode: plan_id, paymentMethodId: payment_method_id };
+      const input = { idempotencyKey, planCode: plan_id, quantity, paymentMethodId: payment_method_id };
       const answer = await subscribe(deps, actor, input);
       return outcome(answer, { name: 'subscription', body: await subscriptionOf(call, answer), status: 201 });
     },
@@ -78,9 +78,9 @@ export const salesRoutes: readonly Route[] = [
     path: '/subscriptions/:id',
     scope: 'subscriptions:write',
     body: changePlanBody,
-    handle: async (call, { plan_id, timing, proration }) => {
+    handle: async (call, { plan_id, quantity, timing, proration }) => {
       const { deps, actor, id, idempotencyKey } = call;
-      const input = { idempotencyKey, subscriptionId: id, planCode: plan_id, timing, proration };
+      const input = { idempotencyKey, subscriptionId: id, planCode: plan_id, quantity, timing, proration };
       const answer = await changePlan(deps, actor, input);
       return outcome(answer, { name: 'subscription', body: await subscriptionOf(call, answer) });
     },

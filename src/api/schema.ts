@@ -21,9 +21,11 @@ import { AccountInvoiceItemsResolver, InvoiceItemResolver } from '../invoice/inv
 import { AccountPaymentMethodsResolver, PaymentMethodResolver, PaymentResolver } from '../payment/payment.resolver.js';
 import { EventResolver } from '../platform/event.resolver.js';
 import { CalendarDate } from '../platform/scalars.js';
+import { MigrateResolver } from '../subscription/migrate.resolver.js';
+import { PauseResolver } from '../subscription/pause.resolver.js';
+import { PreviewResolver } from '../subscription/preview.resolver.js';
 import {
   AccountSubscriptionResolver,
-  PreviewResolver,
   SubscriptionPayloadResolver,
   SubscriptionResolver,
 } from '../subscription/subscription.resolver.js';
@@ -55,6 +57,8 @@ export function createSchema(): GraphQLSchema {
       MetricResolver,
       SubscriptionResolver,
       SubscriptionPayloadResolver,
+      PauseResolver,
+      MigrateResolver,
       PreviewResolver,
       UsageResolver,
       UsageItemResolver,

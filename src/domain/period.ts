@@ -2,6 +2,9 @@ import { invalid } from './errors.js';
 
 export type Interval = 'DAY' | 'WEEK' | 'MONTH' | 'YEAR';
 
+/** Where periods are counted from: the day one begins, or the calendar's own boundaries. */
+export type BillingAnchor = 'ANNIVERSARY' | 'CALENDAR';
+
 /** Half-open: `start` belongs to it, `end` to the next one. */
 export interface Period {
   readonly start: Date;
@@ -64,6 +67,14 @@ export const periodAfter = (cadence: Cadence, period: Period): Period => ({
   start: period.end,
   end: periodAt(cadence, period.end).end,
 });
+
+/**
+ * The anchor of the calendar's own periods: local midnight of 1 January 1900, a Monday. Days, weeks from Monday, months
+ * from the 1st and years from 1 January are all counted from there, and so are several at a time: quarters and half-years
+ * begin with January.
+ */
+export const calendarAnchor = (timeZone: string): Date =>
+  new Date(Temporal.PlainDate.from('1900-01-01').toZonedDateTime(timeZone).epochMilliseconds);
 
 /** `YYYY-MM-DD` on the calendar of the time zone. */
 export const localDate = (at: Date, timeZone: string): string => localDay(at, timeZone).toString();

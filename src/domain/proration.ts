@@ -9,6 +9,14 @@ export interface Fraction {
 }
 
 const nothing: Fraction = { numerator: 0n, denominator: 1n };
+export const whole: Fraction = { numerator: 1n, denominator: 1n };
+
+export const isWhole = ({ numerator, denominator }: Fraction): boolean => numerator === denominator;
+
+export const timesFraction = (a: Fraction, b: Fraction): Fraction => ({
+  numerator: a.numerator * b.numerator,
+  denominator: a.denominator * b.denominator,
+});
 
 const clamp = (value: number, max: number): number => Math.min(Math.max(value, 0), max);
 
@@ -54,4 +62,40 @@ export function prorateMinor({ amountMinor, fraction }: { amountMinor: bigint; f
   const size = exact < 0n ? -exact : exact;
   const rounded = (2n * size + denominator) / (2n * denominator);
   return exact < 0n ? -rounded : rounded;
+}
+
+/**
+ * Splits an amount in minor units by weights of 0 and more, so that the parts sum to it: each is rounded towards zero, and
+ * the spare cents go to the largest part (of equals the first). Weights that are all 0 leave everything to the first part.
+ */
+export function splitMinor({ amountMinor, weights }: { amountMinor: bigint; weights: readonly bigint[] }): bigint[] {
+  const total = weights.reduce((sum, weight) => sum + weight, 0n);
+  const parts = weights.map((weight) => (total === 0n ? 0n : (amountMinor * weight) / total));
+  const largest = weights.reduce((best, weight, i) => (weight > weights[best]! ? i : best), 0);
+  if (parts.length > 0) parts[largest]! += amountMinor - parts.reduce((sum, part) => sum + part, 0n);
+  return parts;
+}
+
+/**
+ * The share of `full` that a period cut out of it takes, in whole days as PER_DAY counts them: the day it starts belongs
+ * to it. `lastDay` says whether the day it ends does: `'used'` when it was cut short on that day, `'unused'` when it runs
+ * to a boundary or what comes next begins that day.
+ */
+export function shareOf({
+  full,
+  part,
+  timeZone,
+  lastDay,
+}: {
+  full: Period;
+  part: Period;
+  timeZone: string;
+  lastDay: 'used' | 'unused';
+}): Fraction {
+  const left = (at: Date, changeDay: 'used' | 'unused') =>
+    unusedFraction({ period: full, at, timeZone, proration: 'PER_DAY', changeDay });
+  const fromStart = left(part.start, 'unused');
+  const afterEnd = left(part.end, lastDay);
+  const numerator = fromStart.numerator - afterEnd.numerator;
+  return { numerator: numerator > 0n ? numerator : 0n, denominator: fromStart.denominator };
 }

@@ -16,7 +16,7 @@ import { presentWallet } from '../wallet/wallet.present.js';
 import { lockWallet } from '../wallet/wallets.js';
 import { returnCredit } from './credit.js';
 import { creditNotesByInvoiceIds } from './creditNotes.js';
-import { Invoice, isDunned } from './invoice.entity.js';
+import { dunnedReasons, Invoice, isDunned } from './invoice.entity.js';
 import { presentInvoice } from './invoice.present.js';
 import { linesOf } from './invoices.js';
 import { intendInvoicePayment } from './issueInvoice.js';
@@ -204,7 +204,7 @@ export async function retryOpenInvoices(deps: Pick<Deps, 'db' | 'clock'>, accoun
       tx.em,
       sql<{ id: string }>`
         select id from invoice where account_id = ${accountId} and status = 'OPEN'
-          and reason in ('subscription_cycle', 'subscription_cancel', 'one_off') order by id for update`,
+          and reason = any(${dunnedReasons}::text[]) order by id for update`,
     );
     await rowsOf(
       tx.em,

@@ -79,9 +79,14 @@ export const Invoice = defineEntity({
 });
 export type Invoice = InferEntity<typeof Invoice>;
 
-/** Renewals, final and one-off invoices are dunned: a first invoice or a change is decided by whoever asked for it. */
-export const isDunned = ({ reason }: Pick<Invoice, 'reason'>): boolean =>
-  reason === 'subscription_cycle' || reason === 'subscription_cancel' || reason === 'one_off';
+/** Dunned are renewals, one-off invoices and what is left at an end or a pause: anything else is decided by whoever asked for it. */
+export const dunnedReasons: readonly Invoice['reason'][] = [
+  'subscription_cycle',
+  'subscription_cancel',
+  'subscription_pause',
+  'one_off',
+];
+export const isDunned = ({ reason }: Pick<Invoice, 'reason'>): boolean => dunnedReasons.includes(reason);
 
 export const InvoiceLine = defineEntity({
   name: 'InvoiceLine',

@@ -64,9 +64,17 @@ export async function finaliseInvoice(
   { issuedAt, collectFrom }: Pick<Issue, 'issuedAt' | 'collectFrom'>,
 ): Promise<IssuedInvoice> {
   const context = await lockContext(tx);
-  const lines = await linesOf(tx.em, tx.accountId, invoice.id);
+  const lines = (await linesOf(tx.em, tx.accountId, invoice.id)).filter((line) => isFinal(tx, line));
   const bill = applyBill({ invoice, lines }, context);
   return finalise(tx, { invoice, lines, bill }, { issuedAt, collectFrom });
+}
+
+/** A final invoice doesn't show a minimum that usage has reached, nor what one is reckoned from (see redraft). */
+function isFinal(tx: Tx, line: InvoiceLine): boolean {
+  if (line.kind !== 'minimum_spend') return true;
+  line.unitAmount = null;
+  if (line.amountMinor === 0n) tx.em.remove(line);
+  return line.amountMinor !== 0n;
 }
 
 /** What a DRAFT is estimated in: credit and wallet pay for what is final, not for what may still change. */

@@ -1,3 +1,6 @@
+import { Decimal } from '../domain/decimal.js';
+import { shortOfMinimum } from '../domain/minimumSpend.js';
+import { parseMoney } from '../domain/money.js';
 import type { Tx } from '../platform/db.js';
 import { applyBill, type LineDraft, lineRow } from './decideInvoice.js';
 import { InvoiceLine } from './invoice.entity.js';
@@ -5,9 +8,9 @@ import { linesOf } from './invoices.js';
 import { lockContext, lockDraft, unfunded } from './issueInvoice.js';
 
 /**
- * Puts usage as it stands now on a DRAFT: its usage lines (and minimum spend, which follows from them) are replaced by these,
- * and the totals estimated anew. A window that had a line keeps it, and so that line's id. Throws for an invoice that is
- * final: the caller holds the windows that it waits for.
+ * Puts usage as it stands now on a DRAFT: its usage lines are replaced by these, what they fall short of the minimum spend is
+ * worked out anew, and so are the totals. A window that had a line keeps it, and so that line's id. Throws for an invoice
+ * that is final: the caller holds the windows that it waits for.
  */
 export async function redraft(tx: Tx, invoiceId: string, usageLines: readonly LineDraft[]): Promise<void> {
   const { em, accountId } = tx;
@@ -19,14 +22,26 @@ export async function redraft(tx: Tx, invoiceId: string, usageLines: readonly Li
   const before = await linesOf(em, accountId, invoiceId);
   const usage = usageLines.map((line, position) => {
     const known = before.find(
-      ({ kind, windowId }) => kind === line.kind && windowId != null && windowId === line.windowId,
+      ({ kind, windowId }) => kind === 'usage' && windowId != null && windowId === line.windowId,
     );
     const row = lineRow(line, { accountId, invoiceId, position });
     return known ? em.assign(known, { ...row, id: known.id }) : em.create(InvoiceLine, row);
   });
-  const others = before.filter(({ kind }) => kind !== 'usage' && kind !== 'minimum_spend');
+  const others = before.filter(({ kind }) => kind !== 'usage');
   for (const line of before) if (!others.includes(line) && !usage.includes(line)) em.remove(line);
-  for (const [i, line] of others.entries()) line.position = usage.length + i;
+  const spentMinor = usage.reduce((sum, line) => sum + line.amountMinor, 0n);
+  for (const [i, line] of others.entries()) {
+    line.position = usage.length + i;
+    if (line.kind === 'minimum_spend') fallShort(line, { spentMinor, currency: invoice.currency });
+  }
   applyBill({ invoice, lines: [...usage, ...others] }, context);
   await em.flush();
+}
+
+/** A draft's line of minimum spend carries the minimum as its unit price; its last two steps are about the usage. */
+function fallShort(line: InvoiceLine, { spentMinor, currency }: { spentMinor: bigint; currency: string }): void {
+  const { minorUnits: owedMinor } = parseMoney(new Decimal(line.unitAmount ?? 0).toFixed(), currency);
+  const { amountMinor, steps } = shortOfMinimum({ owedMinor, spentMinor, currency });
+  line.amountMinor = amountMinor;
+  line.explanation = [...line.explanation.slice(0, -steps.length), ...steps];
 }

@@ -77,7 +77,8 @@ function checkKey(key: string): void {
   }
 }
 
-const hashOf = (input: unknown): string => createHash('sha256').update(canonicalJson(input)).digest('hex');
+/** The same for equal values: keys in any order, bigints exact, absent and undefined are one. */
+export const hashOf = (input: unknown): string => createHash('sha256').update(canonicalJson(input)).digest('hex');
 
 /** JSON with sorted keys and exact bigints, so that equal inputs are equal texts. Absent and undefined are one. */
 function canonicalJson(value: unknown): string {

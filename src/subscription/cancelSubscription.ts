@@ -1,18 +1,19 @@
-import { Account } from '../account/account.entity.js';
-import { planById } from '../catalog/plans.js';
 import { BillingError } from '../domain/errors.js';
+import { ended } from '../domain/lifecycle.js';
 import { collectInvoice } from '../invoice/collectInvoice.js';
-import { issueInvoice, type LineDraft } from '../invoice/issueInvoice.js';
-import { defaultPaymentMethod } from '../payment/paymentMethods.js';
 import { type Actor, requireScope } from '../platform/actor.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { claimKey } from '../platform/idempotency.js';
 import { newId } from '../platform/ids.js';
-import { closeWindows, lockOpenWindows, usageSoFar } from '../usage/windows.js';
-import { paidForPeriod } from './changePlan.js';
-import { decideCancel } from './decide.js';
-import { checkQuote, fingerprintOf, inputHashOf, openQuote, quotedAmounts } from './quote.js';
+import { checkQuote, inputHashOf, openQuote } from '../platform/quote.js';
+import { lockOpenWindows, usageSoFar } from '../usage/windows.js';
+import { decideStop } from './decide.js';
+import { endSubscription } from './endSubscription.js';
+import { paidFee } from './paidFee.js';
+import { fingerprintOf, quotedAmounts } from './quote.js';
+import { catchUp } from './renew.js';
+import { readState, reschedule } from './state.js';
 import { abandon, activateIfPaid, type SubscriptionAnswer, subscriptionAnswer } from './subscribe.js';
 import type { Subscription } from './subscription.entity.js';
 import { emitSubscription, lockSubscription } from './subscriptions.js';
@@ -22,6 +23,7 @@ export interface CancelSubscriptionInput {
   idempotencyKey?: string | undefined;
   subscriptionId: string;
   timing: 'AUTO' | 'IMMEDIATE' | 'PERIOD_END';
+  expectedVersion?: number | undefined;
   previewToken?: string | undefined;
 }
 
@@ -39,6 +41,7 @@ export async function cancelSubscription(
   requireScope(actor, 'subscriptions:write');
   const { accountId } = actor;
   const { idempotencyKey, previewToken, ...request } = input;
+  await catchUp(deps, actor, input.subscriptionId);
 
   const claim = await transact(deps, accountId, async (tx) => {
     // read
@@ -52,6 +55,7 @@ export async function cancelSubscription(
     });
     const nothingToPay = { ...claimed, paymentId: undefined };
     if (claimed.replayed) return nothingToPay;
+    await lockSubscription(tx, input.subscriptionId, input.expectedVersion);
     if (subscription.status === 'INCOMPLETE') await activateIfPaid(tx, subscription); // paid: then there is one to cancel
     if (subscription.status === 'CANCELED') {
       throw new BillingError('ILLEGAL_STATE', 'The subscription is already canceled', { field: ['subscriptionId'] });
@@ -63,14 +67,14 @@ export async function cancelSubscription(
       now: tx.now,
     });
 
-    if (input.timing === 'IMMEDIATE') {
+    if (input.timing === 'IMMEDIATE' || subscription.status === 'PAUSED') {
       await endWaitingChange(tx, subscription);
       await lockOpenWindows(tx, subscription.id); // what is quoted below is what the windows close with
     }
     const at = quote?.at ?? tx.now;
 
     // decide
-    const { credit, fingerprint } = await quoteCancel(tx.em, { subscription, timing: input.timing, at });
+    const { effective, paid, fingerprint } = await quoteCancel(tx.em, { subscription, timing: input.timing, at });
     checkQuote(quote, fingerprint);
 
     // write
@@ -78,16 +82,18 @@ export async function cancelSubscription(
       await abandon(tx, subscription);
       return nothingToPay;
     }
-    if (input.timing !== 'IMMEDIATE') {
+    if (effective === 'period_end') {
       subscription.cancelAt = subscription.periodEnd;
       subscription.pendingPlanId = null;
+      subscription.pendingQuantity = null;
       subscription.version += 1;
+      reschedule(subscription);
       await emitSubscription(tx, 'subscription.updated', subscription);
       return nothingToPay;
     }
     const paymentId = await endSubscription(tx, subscription, {
       at,
-      credit,
+      paid,
       invoiceId: claimed.answer.invoiceId,
     });
     return { ...claimed, paymentId };
@@ -102,65 +108,27 @@ export async function cancelSubscription(
   };
 }
 
-/** What cancelling would credit, and what the usage so far adds. */
+/** What cancelling would credit, and what the usage so far adds. A pause has no period to wait for: it ends at once. */
 export async function quoteCancel(
   em: Tx['em'],
   { subscription, timing, at }: { subscription: Subscription; timing: CancelSubscriptionInput['timing']; at: Date },
 ) {
   const { accountId } = subscription;
-  const { timeZone, currency } = await em.findOneOrFail(Account, { id: accountId });
-  const now = timing === 'IMMEDIATE' && subscription.status !== 'INCOMPLETE';
-  const credit = now
-    ? decideCancel({
-        plan: await planById(em, subscription.planId),
-        period: { start: subscription.periodStart, end: subscription.periodEnd },
-        trialing: subscription.status === 'TRIALING',
-        at,
-        timeZone,
-        paidMinor: await paidForPeriod(em, subscription),
-      })
-    : [];
-  const lines = now ? [...credit, ...(await usageSoFar(em, { subscriptionId: subscription.id, accountId, at }))] : [];
+  const atOnce = timing === 'IMMEDIATE' || subscription.status === 'PAUSED';
+  const now = atOnce && subscription.status !== 'INCOMPLETE';
+  const state = await readState(em, subscription);
+  const paid = now ? await paidFee(em, subscription) : undefined;
+  const usage = now ? await usageSoFar(em, { subscriptionId: subscription.id, accountId, at }) : [];
+  const lines = now ? decideStop({ state, at, usage, paid }) : [];
   const replaces = now ? subscription.changeInvoiceId : null;
-  const amounts = await quotedAmounts(em, { accountId, currency, lines, replaces });
+  const amounts = await quotedAmounts(em, { accountId, lines, reason: 'subscription_cancel', replaces });
   const effective = now ? 'now' : 'period_end';
   return {
-    credit,
+    effective,
+    paid,
     lines,
     amounts,
-    currency,
+    after: now || subscription.status === 'INCOMPLETE' ? ended(state, at) : { ...state, cancelAt: state.period.end },
     fingerprint: fingerprintOf({ planId: null, subscriptionVersion: subscription.version, effective, lines, amounts }),
   };
-}
-
-/** Ends a subscription at `at`: windows close, the final invoice bills what they hold less the credit. Returns what to collect. */
-export async function endSubscription(
-  tx: Tx,
-  subscription: Subscription,
-  { at, credit, invoiceId }: { at: Date; credit: readonly LineDraft[]; invoiceId: string },
-): Promise<string | undefined> {
-  const period = { start: subscription.periodStart, end: at < subscription.periodEnd ? at : subscription.periodEnd };
-  const usage = await closeWindows(tx, { subscriptionId: subscription.id, at });
-  const lines = [...credit, ...usage];
-  let paymentId: string | undefined;
-  if (lines.length > 0) {
-    const collectFrom = await defaultPaymentMethod(tx.em, tx.accountId);
-    ({ paymentId } = await issueInvoice(tx, {
-      id: invoiceId,
-      reason: 'subscription_cancel',
-      subscriptionId: subscription.id,
-      period,
-      lines,
-      issuedAt: at,
-      collectFrom,
-    }));
-  }
-  subscription.status = 'CANCELED';
-  subscription.canceledAt = at;
-  subscription.cancelAt ??= at;
-  subscription.pendingPlanId = null;
-  subscription.dueAt = null;
-  subscription.version += 1;
-  await emitSubscription(tx, 'subscription.canceled', subscription);
-  return paymentId;
 }

@@ -2,6 +2,7 @@ import { Account } from '../account/account.entity.js';
 import type { Plan } from '../catalog/plan.entity.js';
 import { currentPlan, planById } from '../catalog/plans.js';
 import { BillingError, invalid } from '../domain/errors.js';
+import { changed } from '../domain/lifecycle.js';
 import type { Proration } from '../domain/proration.js';
 import { collectInvoice } from '../invoice/collectInvoice.js';
 import { issueInvoice } from '../invoice/issueInvoice.js';
@@ -11,9 +12,14 @@ import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { claimKey } from '../platform/idempotency.js';
 import { newId } from '../platform/ids.js';
+import { checkQuote, inputHashOf, openQuote } from '../platform/quote.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import { decideChange } from './decide.js';
-import { checkQuote, fingerprintOf, inputHashOf, openQuote, quotedAmounts } from './quote.js';
+import { checkQuantity } from './lines.js';
+import { paidFee } from './paidFee.js';
+import { fingerprintOf, quotedAmounts } from './quote.js';
+import { catchUp } from './renew.js';
+import { fieldsOf, readState } from './state.js';
 import { type SubscriptionAnswer, subscriptionAnswer } from './subscribe.js';
 import type { Subscription } from './subscription.entity.js';
 import { emitSubscription, lockSubscription } from './subscriptions.js';
@@ -23,6 +29,8 @@ export interface ChangePlanInput {
   idempotencyKey?: string | undefined;
   subscriptionId: string;
   planCode: string;
+  /** Undefined: as it is. */
+  quantity?: number | undefined;
   timing: 'AUTO' | 'IMMEDIATE' | 'PERIOD_END';
   proration: Proration;
   expectedVersion?: number | undefined;
@@ -32,7 +40,7 @@ export interface ChangePlanInput {
 type Needs = Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>;
 
 /**
- * Changes the plan. At the period's end: noted, and undone by changing back before; so is a cancellation at the period's
+ * Changes plan or quantity. At the period's end: noted, and undone by changing back before; so is a cancellation at the period's
  * end, by changing to the plan the subscription is on. At once: one invoice for the
  * difference, and the new plan takes effect when it is paid; declined, the old plan stays and the invoice is void.
  */
@@ -40,6 +48,7 @@ export async function changePlan(deps: Needs, actor: Actor, input: ChangePlanInp
   requireScope(actor, 'subscriptions:write');
   const { accountId } = actor;
   const { idempotencyKey, previewToken, ...request } = input;
+  await catchUp(deps, actor, input.subscriptionId);
 
   const claim = await transact(deps, accountId, async (tx) => {
     // read
@@ -50,7 +59,7 @@ export async function changePlan(deps: Needs, actor: Actor, input: ChangePlanInp
     const nothingToPay = { ...claimed, paymentId: undefined };
     if (claimed.replayed) return nothingToPay;
     await lockSubscription(tx, input.subscriptionId, input.expectedVersion);
-    const plan = await planToChangeTo(em, subscription, input.planCode, 'planCode');
+    const to = await orderToChangeTo(em, subscription, input);
     await makeWayForChange(tx, subscription);
     const quote = await openQuote(em, previewToken, {
       operation: 'changePlan',
@@ -60,9 +69,9 @@ export async function changePlan(deps: Needs, actor: Actor, input: ChangePlanInp
     });
 
     // decide
-    const { decision, amounts, fingerprint } = await quoteChange(tx.em, {
+    const { decision, after, amounts, fingerprint } = await quoteChange(em, {
       subscription,
-      plan,
+      to,
       request,
       at: quote?.at ?? tx.now,
     });
@@ -70,15 +79,13 @@ export async function changePlan(deps: Needs, actor: Actor, input: ChangePlanInp
 
     // write
     if (decision.effective === 'period_end') {
-      const undoes = plan.id === subscription.planId;
-      subscription.pendingPlanId = undoes ? null : plan.id;
-      if (undoes) subscription.cancelAt = null;
+      Object.assign(subscription, fieldsOf(after));
       subscription.version += 1;
       await emitSubscription(tx, 'subscription.updated', subscription);
       return nothingToPay;
     }
     if (decision.lines.length === 0) {
-      await applyChange(tx, subscription, { plan, period: undefined });
+      await applyChange(tx, subscription, { ...to, period: undefined });
       return nothingToPay;
     }
     const method = await defaultPaymentMethod(em, accountId);
@@ -96,7 +103,8 @@ export async function changePlan(deps: Needs, actor: Actor, input: ChangePlanInp
       issuedAt: tx.now,
       collectFrom: method,
     });
-    subscription.changePlanId = plan.id;
+    subscription.changePlanId = to.plan.id;
+    subscription.changeQuantity = to.quantity;
     subscription.changeInvoiceId = invoice.id;
     if (invoice.status === 'PAID') await settleChange(tx, subscription, invoice);
     return { ...claimed, paymentId };
@@ -110,15 +118,21 @@ export async function changePlan(deps: Needs, actor: Actor, input: ChangePlanInp
   return subscriptionAnswer(deps, { accountId, subscriptionId, invoiceId, replayed: claim.replayed });
 }
 
-/** The plan on offer; for a subscription set to be canceled its own plan's code means the very version it is on. */
-export async function planToChangeTo(
+/**
+ * The plan on offer and how many of it. The own plan's code means the very version one is on, where there is something
+ * else to change: the quantity, or a cancellation to undo.
+ */
+export async function orderToChangeTo(
   em: Tx['em'],
   subscription: Subscription,
-  planCode: string,
+  { planCode, quantity = subscription.quantity }: Pick<ChangePlanInput, 'planCode' | 'quantity'>,
   ...field: string[]
-): Promise<Plan> {
-  const own = subscription.cancelAt && (await planById(em, subscription.planId));
-  return own?.code === planCode ? own : currentPlan(em, planCode, ...field);
+): Promise<{ plan: Plan; quantity: number }> {
+  const keeps = subscription.cancelAt != null || quantity !== subscription.quantity;
+  const own = keeps ? await planById(em, subscription.planId) : undefined;
+  const plan = own?.code === planCode ? own : await currentPlan(em, planCode, ...field, 'planCode');
+  checkQuantity(plan, quantity, ...field);
+  return { plan, quantity };
 }
 
 /** What changing would cost; the change and its preview both decide here. */
@@ -126,13 +140,18 @@ export async function quoteChange(
   em: Tx['em'],
   {
     subscription,
-    plan,
+    to,
     request,
     at,
-  }: { subscription: Subscription; plan: Plan; request: Pick<ChangePlanInput, 'timing' | 'proration'>; at: Date },
+  }: {
+    subscription: Subscription;
+    to: { plan: Plan; quantity: number };
+    request: Pick<ChangePlanInput, 'timing' | 'proration'>;
+    at: Date;
+  },
 ) {
   const { accountId } = subscription;
-  const account = await em.findOneOrFail(Account, { id: accountId });
+  const { currency } = await em.findOneOrFail(Account, { id: accountId });
   if (subscription.status === 'INCOMPLETE' || subscription.status === 'CANCELED' || subscription.status === 'PAUSED') {
     throw new BillingError(
       'ILLEGAL_STATE',
@@ -142,34 +161,45 @@ export async function quoteChange(
       },
     );
   }
-  if (plan.currency !== account.currency)
-    throw invalid(`${plan.code} is priced in ${plan.currency}, the account is in ${account.currency}`, 'planCode');
-  const from = await planById(em, subscription.planId);
-  if (plan.id === from.id && subscription.pendingPlanId == null && subscription.cancelAt == null) {
-    throw new BillingError('ILLEGAL_STATE', `The subscription is already on ${plan.code}`, { field: ['planCode'] });
+  const { plan, quantity } = to;
+  if (plan.currency !== currency)
+    throw invalid(`${plan.code} is priced in ${plan.currency}, the account is in ${currency}`, 'planCode');
+  const state = await readState(em, subscription);
+  const from = { plan: state.terms, quantity: state.quantity };
+  const undoes = plan.id === from.plan.id && quantity === from.quantity;
+  const scheduled = state.pendingTerms !== null || state.pendingQuantity !== null || state.cancelAt !== null;
+  if (undoes && !scheduled) {
+    const times = quantity === 1 ? '' : `${quantity} × `;
+    throw new BillingError('ILLEGAL_STATE', `The subscription is already on ${times}${plan.code}`, {
+      field: ['planCode'],
+    });
   }
   const decision = decideChange({
     from,
-    to: plan,
-    period: { start: subscription.periodStart, end: subscription.periodEnd },
-    trialing: subscription.status === 'TRIALING',
+    to,
+    period: state.period,
+    trialing: state.status === 'TRIALING',
     at,
-    timeZone: account.timeZone,
-    // Back to the plan one is on: there is only the pending change or cancellation to undo.
-    timing: plan.id === from.id ? 'PERIOD_END' : request.timing,
+    timeZone: state.timeZone,
+    // Back to what one is on: there is only the pending change or cancellation to undo.
+    timing: undoes ? 'PERIOD_END' : request.timing,
     proration: request.proration,
-    paidMinor: await paidForPeriod(em, subscription),
+    paid: await paidFee(em, subscription),
   });
-  if (decision.effective === 'period_end' && subscription.cancelAt && plan.id !== from.id) {
+  if (decision.effective === 'period_end' && state.cancelAt && !undoes) {
     throw new BillingError(
       'ILLEGAL_STATE',
-      `The subscription ends with this period: there is no next one to change for. Change to ${from.code}, the plan it is on, to undo the cancellation`,
+      `The subscription ends with this period: there is no next one to change for. Change to ${from.plan.code}, the plan it is on, to undo the cancellation`,
       { field: ['timing'] },
     );
   }
   const lines = decision.effective === 'now' ? decision.lines : [];
-  const { currency } = account;
-  const amounts = await quotedAmounts(em, { accountId, currency, lines, replaces: subscription.changeInvoiceId });
+  const amounts = await quotedAmounts(em, {
+    accountId,
+    lines,
+    reason: 'subscription_change',
+    replaces: subscription.changeInvoiceId,
+  });
   const fingerprint = fingerprintOf({
     planId: plan.id,
     subscriptionVersion: subscription.version,
@@ -177,8 +207,16 @@ export async function quoteChange(
     lines,
     amounts,
   });
-  const newInterval = plan.interval !== from.interval || plan.intervalCount !== from.intervalCount;
-  return { decision, newInterval, lines, amounts, fingerprint };
+  const after =
+    decision.effective === 'now'
+      ? changed(state, { terms: plan, quantity, period: decision.restarts ? decision.period : undefined })
+      : {
+          ...state,
+          pendingTerms: plan.id === from.plan.id ? null : plan,
+          pendingQuantity: quantity === from.quantity ? null : quantity,
+          cancelAt: undoes ? null : state.cancelAt,
+        };
+  return { decision, after, lines, amounts, fingerprint };
 }
 
 /**

@@ -1,16 +1,11 @@
-import type { Plan } from '../catalog/plan.entity.js';
 import { Decimal } from '../domain/decimal.js';
-import { majorUnits } from '../domain/money.js';
-import { type Period, periodAfter, periodAt } from '../domain/period.js';
-import { type Fraction, type Proration, prorateMinor, unusedFraction } from '../domain/proration.js';
+import { afterStep, firstPeriod, fullPeriod, type Lifecycle, type Step, sameRhythm } from '../domain/lifecycle.js';
+import type { Period } from '../domain/period.js';
+import { type Fraction, type Proration, unusedFraction } from '../domain/proration.js';
 import type { LineDraft } from '../invoice/issueInvoice.js';
+import { chargeLines, creditLines, feeLine, feeMinor, minimumSpendLines, type Terms } from './lines.js';
 
 // What a change of a subscription costs. Pure: the change and its preview both ask here.
-
-type Terms = Pick<
-  Plan,
-  'id' | 'code' | 'name' | 'priceMinor' | 'currency' | 'interval' | 'intervalCount' | 'trialDays'
->;
 
 export interface SubscribeDecision {
   period: Period;
@@ -22,10 +17,12 @@ export interface SubscribeDecision {
 /** The first period and what it costs. During a trial the period is the trial's. */
 export function decideSubscribe({
   plan,
+  quantity,
   at,
   timeZone,
 }: {
   plan: Terms;
+  quantity: number;
   at: Date;
   timeZone: string;
 }): SubscribeDecision {
@@ -35,31 +32,27 @@ export function decideSubscribe({
       .add({ days: plan.trialDays });
     return { period: { start: at, end: new Date(end.epochMilliseconds) }, trial: true, lines: [] };
   }
-  const period = periodAt({ interval: plan.interval, intervalCount: plan.intervalCount, anchor: at, timeZone }, at);
-  return { period, trial: false, lines: [feeLine(plan, period)] };
+  const period = firstPeriod(plan, { at, timeZone });
+  return { period, trial: false, lines: [feeLine({ plan, quantity, period, timeZone })] };
 }
 
-/** The recurring fee of one whole period, in advance. */
-export function feeLine(plan: Terms, period: Period): LineDraft {
-  const price = new Decimal(majorUnits({ minorUnits: plan.priceMinor, currency: plan.currency }));
-  return {
-    kind: 'fee',
-    planCode: plan.code,
-    description: plan.name,
-    period,
-    quantity: new Decimal(1),
-    unitAmount: price,
-    amountMinor: plan.priceMinor,
-    proration: false,
-    explanation: [
-      { label: 'Recurring fee', expression: `1 × ${price.toFixed()} ${plan.currency}`, result: price.toFixed() },
-    ],
-  };
+/** What was paid in advance for the current period, as far as it can be given back. */
+export interface PaidFee {
+  /** Fees paid for the period, net of credits and discounts: no more is ever credited. Minor units. */
+  paidMinor: bigint;
+  /** What discounts left of the charge that paid for it. */
+  netShare: Fraction;
+}
+
+/** Plan and quantity: what the fee is made of. */
+export interface Ordered {
+  plan: Terms;
+  quantity: number;
 }
 
 export interface ChangeInput {
-  from: Terms;
-  to: Terms;
+  from: Ordered;
+  to: Ordered;
   period: Period;
   /** Trialing: there is no fee to credit and none to charge until the trial ends. */
   trialing: boolean;
@@ -67,135 +60,112 @@ export interface ChangeInput {
   timeZone: string;
   timing: 'AUTO' | 'IMMEDIATE' | 'PERIOD_END';
   proration: Proration;
-  /** Fees paid for the current period, net of credits: no more is ever credited. Minor units. */
-  paidMinor: bigint;
+  paid: PaidFee;
 }
 
-export type ChangeDecision = { effective: 'period_end' } | { effective: 'now'; period: Period; lines: LineDraft[] };
+export type ChangeDecision =
+  | { effective: 'period_end' }
+  | {
+      effective: 'now';
+      /** A new one from the change on, if that restarts the count of periods; else the rest of the current one. */
+      period: Period;
+      restarts: boolean;
+      lines: LineDraft[];
+    };
 
 /**
- * AUTO: a higher price per day at once, anything else at the period's end. At once: credit for the unused time of the old
- * plan, charge for the rest of the period on the new one. Another interval starts a new period on the change day.
+ * AUTO: a higher fee per day at once, anything else at the period's end. At once: credit for the unused time of the old
+ * plan, charge for the rest of the period on the new one. Another interval or anchor starts a new period on the change day.
  */
 export function decideChange(input: ChangeInput): ChangeDecision {
   const { from, to, period, at, timeZone } = input;
-  const now =
-    input.timing === 'IMMEDIATE' || (input.timing === 'AUTO' && pricePerDay(to).greaterThan(pricePerDay(from)));
+  const now = input.timing === 'IMMEDIATE' || (input.timing === 'AUTO' && feePerDay(to).greaterThan(feePerDay(from)));
   if (!now) return { effective: 'period_end' };
-  if (input.trialing) return { effective: 'now', period, lines: [] };
+  if (input.trialing) return { effective: 'now', period, restarts: false, lines: [] };
 
-  const newInterval = from.interval !== to.interval || from.intervalCount !== to.intervalCount;
-  const proration = newInterval && input.proration === 'NONE' ? 'PER_DAY' : input.proration;
-  const unused = unusedFraction({ period, at, timeZone, proration, changeDay: 'unused' });
+  const restarts = !sameRhythm(from.plan, to.plan);
+  const proration = restarts && input.proration === 'NONE' ? 'PER_DAY' : input.proration;
+  const full = fullPeriod(from.plan, { period, timeZone });
+  const unused = unusedFraction({ period: full, at, timeZone, proration, changeDay: 'unused' });
   const rest: Period = { start: at, end: period.end };
-  const credit = creditLine({ plan: from, period, rest, unused, timeZone, paidMinor: input.paidMinor });
-  if (newInterval) {
-    const next = periodAt({ interval: to.interval, intervalCount: to.intervalCount, anchor: at, timeZone }, at);
-    return { effective: 'now', period: next, lines: [...credit, feeLine(to, next)] };
+  const credit = creditLines({ ...from, ...input.paid, rest, unused });
+  if (restarts) {
+    const next = firstPeriod(to.plan, { at, timeZone });
+    return { effective: 'now', period: next, restarts, lines: [...credit, feeLine({ ...to, period: next, timeZone })] };
   }
-  const amountMinor = prorateMinor({ amountMinor: to.priceMinor, fraction: unused });
-  const charge: LineDraft = {
-    kind: 'proration_charge',
-    planCode: to.code,
-    description: `Remaining time on ${to.name}`,
-    period: rest,
-    quantity: new Decimal(1),
-    unitAmount: null,
-    amountMinor,
-    proration: true,
-    explanation: prorationSteps({ plan: to, unused, amountMinor, label: 'Rest of the period' }),
-  };
-  return { effective: 'now', period: rest, lines: amountMinor === 0n ? credit : [...credit, charge] };
+  return { effective: 'now', period: rest, restarts, lines: [...credit, ...chargeLines({ ...to, rest, unused })] };
 }
 
-/** Cancelling at once: credit for the unused days; the day of cancellation counts as used. */
-export function decideCancel(input: {
-  plan: Terms;
-  period: Period;
-  trialing: boolean;
-  at: Date;
-  timeZone: string;
-  paidMinor: bigint;
-}): LineDraft[] {
-  if (input.trialing) return [];
-  const { plan, period, at, timeZone, paidMinor } = input;
-  const unused = unusedFraction({ period, at, timeZone, proration: 'PER_DAY', changeDay: 'used' });
-  return creditLine({ plan, period, rest: { start: at, end: period.end }, unused, timeZone, paidMinor });
-}
-
-/** Price per day in minor units, over the average length of the interval: only for telling up from down. */
-function pricePerDay({ priceMinor, interval, intervalCount }: Terms): Decimal {
+/** Fee per day in minor units, over the average length of the interval: only for telling up from down. */
+function feePerDay({ plan, quantity }: Ordered): Decimal {
   const days = { DAY: new Decimal(1), WEEK: new Decimal(7), MONTH: new Decimal(365).div(12), YEAR: new Decimal(365) }[
-    interval
+    plan.interval
   ];
-  return new Decimal(priceMinor.toString()).div(days.times(intervalCount));
+  return new Decimal(feeMinor(plan, quantity).toString()).div(days.times(plan.intervalCount));
 }
 
-function creditLine(of: {
-  plan: Terms;
-  period: Period;
-  rest: Period;
-  unused: Fraction;
-  timeZone: string;
-  paidMinor: bigint;
+/**
+ * Stopping at once, for good or for a pause: credit for the unused days (the day it stops counts as used), the usage so
+ * far, and the days' share of the minimum spend.
+ */
+export function decideStop({
+  state,
+  at,
+  usage,
+  paid,
+}: {
+  state: Lifecycle<Terms>;
+  at: Date;
+  usage: readonly LineDraft[];
+  /** Undefined: nothing is given back. */
+  paid: PaidFee | undefined;
 }): LineDraft[] {
-  const { plan, rest, unused, paidMinor } = of;
-  const full = prorateMinor({ amountMinor: plan.priceMinor, fraction: unused });
-  const capped = full > paidMinor ? (paidMinor > 0n ? paidMinor : 0n) : full;
-  if (capped === 0n) return [];
-  const steps = prorationSteps({ plan, unused, amountMinor: full, label: 'Unused time' });
-  if (capped !== full) {
-    const paid = majorUnits({ minorUnits: capped, currency: plan.currency });
-    steps.push({ label: 'At most what was paid', expression: `min(${steps.at(-1)!.result}, ${paid})`, result: paid });
-  }
-  const credit = majorUnits({ minorUnits: -capped, currency: plan.currency });
-  steps.push({ label: 'Credit', expression: `−${steps.at(-1)!.result}`, result: credit });
-  return [
-    {
-      kind: 'proration_credit',
-      planCode: plan.code,
-      description: `Unused time on ${plan.name}`,
-      period: rest,
-      quantity: new Decimal(1),
-      unitAmount: null,
-      amountMinor: -capped,
-      proration: true,
-      explanation: steps,
-    },
-  ];
+  const { terms: plan, quantity, period, timeZone } = state;
+  if (state.status === 'PAUSED') return []; // it has been stopped before
+  const full = fullPeriod(plan, { period, timeZone });
+  const unused = unusedFraction({ period: full, at, timeZone, proration: 'PER_DAY', changeDay: 'used' });
+  const rest = { start: at, end: period.end };
+  const credit =
+    paid === undefined || state.status === 'TRIALING'
+      ? []
+      : creditLines({ plan, quantity, rest, unused, netShare: paid.netShare, paidMinor: paid.paidMinor });
+  return [...credit, ...decideArrears({ state, usage, cutAt: at })];
 }
 
-function prorationSteps({
-  plan,
-  unused,
-  amountMinor,
-  label,
+/** What a period leaves to pay when it ends: its usage, and what that falls short of the minimum spend. A trial has none. */
+export function decideArrears({
+  state: { status, terms: plan, period, timeZone },
+  usage,
+  cutAt,
+  waits,
 }: {
-  plan: Terms;
-  unused: Fraction;
-  amountMinor: bigint;
-  label: string;
-}) {
-  const price = majorUnits({ minorUnits: plan.priceMinor, currency: plan.currency });
-  return [
-    { label: 'Price of the whole period', expression: `${price} ${plan.currency}`, result: price },
-    {
-      label,
-      expression: `${price} × ${unused.numerator} / ${unused.denominator}, rounded HALF_UP`,
-      result: majorUnits({ minorUnits: amountMinor, currency: plan.currency }),
-    },
-  ];
+  state: Lifecycle<Terms>;
+  usage: readonly LineDraft[];
+  cutAt?: Date;
+  /** The invoice waits as DRAFT for late usage. */
+  waits?: boolean | undefined;
+}): LineDraft[] {
+  return status === 'TRIALING'
+    ? [...usage]
+    : [...usage, ...minimumSpendLines({ plan, period, cutAt, usage, timeZone, waits })];
 }
 
-/** The period after this one, for a subscription with this anchor. */
-export const nextPeriod = ({
-  plan,
-  anchor,
-  period,
-  timeZone,
+/**
+ * A step that begins a new period (a renewal, a trial's end, the end of a pause): the state after it, and its invoice with
+ * the usage of the period that ends, in arrears, and the fee of the one that starts, in advance.
+ */
+export function decideRenewal<Plan extends Terms>({
+  state,
+  step,
+  usage,
+  waits,
 }: {
-  plan: Terms;
-  anchor: Date;
-  period: Period;
-  timeZone: string;
-}): Period => periodAfter({ interval: plan.interval, intervalCount: plan.intervalCount, anchor, timeZone }, period);
+  state: Lifecycle<Plan>;
+  step: Step;
+  usage: readonly LineDraft[];
+  waits?: boolean | undefined;
+}): { state: Lifecycle<Plan>; lines: LineDraft[] } {
+  const after = afterStep(state, step);
+  const fee = feeLine({ plan: after.terms, quantity: after.quantity, period: after.period, timeZone: after.timeZone });
+  return { state: after, lines: step.kind === 'resume' ? [fee] : [...decideArrears({ state, usage, waits }), fee] };
+}

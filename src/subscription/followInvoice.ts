@@ -1,10 +1,13 @@
 import { LockMode } from '@mikro-orm/postgresql';
+import { Account } from '../account/account.entity.js';
 import { collectInvoice } from '../invoice/collectInvoice.js';
 import { Invoice } from '../invoice/invoice.entity.js';
 import { transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { newId } from '../platform/ids.js';
-import { endSubscription } from './cancelSubscription.js';
+import { endSubscription } from './endSubscription.js';
+import { stopForPause } from './pauseSubscription.js';
+import { failsToPay } from './standing.js';
 import { activatePaid } from './subscribe.js';
 import { Subscription } from './subscription.entity.js';
 import { emitSubscription } from './subscriptions.js';
@@ -12,7 +15,8 @@ import { endWaitingChange, finishChange } from './waitingChange.js';
 
 /**
  * Reaction to `invoice.paid`, `invoice.failed` and `invoice.uncollectible`: activation, a change that waited for its
- * payment, past due and back, the end when collecting has given up. Reads the invoice as it is now, so that late and
+ * payment, past due and back, and what the account's policy says when collecting has given up: the end, a pause, or
+ * past due. Reads the invoice as it is now, so that late and
  * repeated events do no harm.
  */
 export async function followInvoice(
@@ -29,25 +33,27 @@ export async function followInvoice(
       { accountId, id: invoice.subscriptionId },
       { lockMode: LockMode.PESSIMISTIC_WRITE },
     );
-    if (subscription.status !== 'ACTIVE' && subscription.status !== 'PAST_DUE') return undefined;
+    const { status } = subscription;
+    if (status !== 'ACTIVE' && status !== 'PAST_DUE' && status !== 'PAUSED') return undefined;
     if (invoice.status === 'UNCOLLECTIBLE') {
-      await endWaitingChange(tx, subscription);
-      return endSubscription(tx, subscription, { at: tx.now, credit: [], invoiceId: newId() });
+      const { dunningEnd } = await tx.em.findOneOrFail(Account, { id: accountId });
+      if (dunningEnd === 'cancel' || (dunningEnd === 'pause' && subscription.cancelAt)) {
+        await endWaitingChange(tx, subscription);
+        return endSubscription(tx, subscription, { at: tx.now, paid: undefined, invoiceId: newId() });
+      }
+      if (dunningEnd === 'pause' && status !== 'PAUSED') {
+        await endWaitingChange(tx, subscription);
+        return stopForPause(tx, subscription, { at: tx.now, resumeAt: null, paid: undefined, invoiceId: newId() });
+      }
     }
-    const unpaid = await tx.em.count(Invoice, {
-      accountId,
-      subscriptionId: subscription.id,
-      reason: 'subscription_cycle',
-      status: 'OPEN',
-      failedAttempts: { $gt: 0 },
-    });
-    const status = unpaid > 0 ? 'PAST_DUE' : 'ACTIVE';
-    if (status !== subscription.status) {
-      subscription.status = status;
+    if (status === 'PAUSED') return undefined;
+    const standing = (await failsToPay(tx.em, subscription)) ? 'PAST_DUE' : 'ACTIVE';
+    if (standing !== status) {
+      subscription.status = standing;
       subscription.version += 1;
       await emitSubscription(
         tx,
-        status === 'PAST_DUE' ? 'subscription.past_due' : 'subscription.updated',
+        standing === 'PAST_DUE' ? 'subscription.past_due' : 'subscription.updated',
         subscription,
       );
     }

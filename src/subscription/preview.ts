@@ -1,30 +1,38 @@
 import { Account } from '../account/account.entity.js';
-import { currentPlan, featuresOf } from '../catalog/plans.js';
-import { BillingError, invalid } from '../domain/errors.js';
+import type { Plan, PlanFeature } from '../catalog/plan.entity.js';
+import { featuresOf } from '../catalog/plans.js';
+import { BillingError } from '../domain/errors.js';
+import type { Lifecycle } from '../domain/lifecycle.js';
 import type { DraftInvoice } from '../invoice/invoice.resolver.js';
 import type { LineDraft } from '../invoice/issueInvoice.js';
 import { type Actor, requireScope } from '../platform/actor.js';
+import { accountNow } from '../platform/clock.js';
+import type { Tx } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
+import { inputHashOf, quoteValidMs, sealQuote } from '../platform/quote.js';
+import { quoteTopUp, type TopUpInput } from '../wallet/topUp.js';
 import { type CancelSubscriptionInput, quoteCancel } from './cancelSubscription.js';
-import { type ChangePlanInput, planToChangeTo, quoteChange } from './changePlan.js';
-import { decideSubscribe } from './decide.js';
-import {
-  fingerprintOf,
-  inputHashOf,
-  type QuotedAmounts,
-  type QuotedOperation,
-  quotedAmounts,
-  quoteValidMs,
-  sealQuote,
-} from './quote.js';
-import type { SubscribeInput } from './subscribe.js';
+import { type ChangePlanInput, orderToChangeTo, quoteChange } from './changePlan.js';
+import { type PauseSubscriptionInput, quotePause } from './pauseSubscription.js';
+import type { QuotedAmounts } from './quote.js';
+import { quoteResume, type ResumeSubscriptionInput } from './resumeSubscription.js';
+import { firstState } from './state.js';
+import { orderFor, quoteSubscribe, type SubscribeInput } from './subscribe.js';
 import { liveSubscription, ownSubscription } from './subscriptions.js';
 import { upcomingInvoice } from './upcomingInvoice.js';
 
-export type PreviewInput =
-  | { subscribe: SubscribeInput }
-  | { changePlan: ChangePlanInput }
-  | { cancelSubscription: CancelSubscriptionInput };
+/** The mutations that can be previewed, with their commands. */
+interface Previewed {
+  subscribe: SubscribeInput;
+  changePlan: ChangePlanInput;
+  cancelSubscription: CancelSubscriptionInput;
+  pauseSubscription: PauseSubscriptionInput;
+  resumeSubscription: ResumeSubscriptionInput;
+  topUp: TopUpInput;
+}
+
+/** Exactly one of them. */
+export type PreviewInput = { [Operation in keyof Previewed]: Pick<Previewed, Operation> }[keyof Previewed];
 
 export interface PreviewAnswer {
   token: string;
@@ -35,9 +43,59 @@ export interface PreviewAnswer {
   lines: LineDraft[];
   /** The invoice it would issue, with coupons, taxes and what else waits for it; null when there is nothing to invoice. */
   invoice: DraftInvoice | null;
-  /** The renewal that would follow; null when none does. */
+  /** The invoice that would follow by itself; null when none does. */
   nextInvoice: DraftInvoice | null;
 }
+
+interface Quoted {
+  lines: LineDraft[];
+  amounts: Pick<QuotedAmounts, 'dueNowMinor' | 'creditMinor'> & Partial<QuotedAmounts>;
+  fingerprint: string;
+  /** The subscription as the mutation would leave it; undefined: it has nothing to do with one. */
+  after: Lifecycle<Plan> | undefined;
+  /** What a plan that takes over at once grants. */
+  features?: readonly PlanFeature[] | undefined;
+}
+
+interface Asked {
+  em: Tx['em'];
+  account: Account;
+  at: Date;
+}
+
+type Quotes = { [Operation in keyof Previewed]: (asked: Asked, command: Previewed[Operation]) => Promise<Quoted> };
+
+/** Each decides as its mutation does. */
+const quotes: Quotes = {
+  subscribe: async ({ em, account, at }, command) => {
+    const { plan, quantity } = await orderFor(em, account, command, 'subscribe');
+    const live = await liveSubscription(em, account.id);
+    if (live && live.status !== 'INCOMPLETE')
+      throw new BillingError('CONFLICT', 'The account already has a subscription: preview a change instead');
+    const quoted = await quoteSubscribe(em, { account, plan, quantity, at, replaces: live?.firstInvoiceId });
+    return { ...quoted, after: firstState({ plan, quantity, at, timeZone: account.timeZone, ...quoted }) };
+  },
+  changePlan: async ({ em, account, at }, command) => {
+    const subscription = await ownSubscription(em, account.id, command.subscriptionId);
+    const to = await orderToChangeTo(em, subscription, command, 'changePlan');
+    const quoted = await quoteChange(em, { subscription, to, request: command, at });
+    const takesOver = quoted.decision.effective === 'now';
+    return { ...quoted, features: takesOver ? await featuresOf(em, to.plan.id) : undefined };
+  },
+  cancelSubscription: async ({ em, account, at }, command) => {
+    const subscription = await ownSubscription(em, account.id, command.subscriptionId);
+    if (subscription.status === 'CANCELED')
+      throw new BillingError('ILLEGAL_STATE', 'The subscription is already canceled');
+    return quoteCancel(em, { subscription, timing: command.timing, at });
+  },
+  pauseSubscription: async ({ em, account, at }, command) => {
+    const subscription = await ownSubscription(em, account.id, command.subscriptionId);
+    return quotePause(em, { subscription, request: command, at });
+  },
+  resumeSubscription: async ({ em, account, at }, { subscriptionId }) =>
+    quoteResume(em, { subscription: await ownSubscription(em, account.id, subscriptionId), at }),
+  topUp: async ({ account }, command) => ({ ...quoteTopUp(command, account.currency), lines: [], after: undefined }),
+};
 
 /** What a change would cost, changing nothing. The token makes the change charge exactly this or answer STALE_PREVIEW. */
 export async function preview(
@@ -45,99 +103,22 @@ export async function preview(
   actor: Actor,
   input: PreviewInput,
 ): Promise<PreviewAnswer> {
-  requireScope(actor, 'subscriptions:read');
+  const [[operation, command]] = Object.entries(input) as [[keyof Previewed, never]];
+  requireScope(actor, operation === 'topUp' ? 'wallet:read' : 'subscriptions:read');
   const { accountId } = actor;
   const em = deps.db.orm.em.fork();
-  const at = deps.clock.now();
+  const at = await accountNow(em, deps.clock, accountId);
   const account = await em.findOneOrFail(Account, { id: accountId });
 
-  const seal = async (
-    operation: QuotedOperation,
-    {
-      idempotencyKey: _key,
-      previewToken: _token,
-      ...request
-    }: SubscribeInput | ChangePlanInput | CancelSubscriptionInput,
-    quoted: { lines: LineDraft[]; amounts: QuotedAmounts; fingerprint: string },
-    next: Omit<Parameters<typeof upcomingInvoice>[1], 'account'> | null,
-  ): Promise<PreviewAnswer> => ({
-    token: await sealQuote(em, {
-      operation,
-      accountId,
-      inputHash: inputHashOf(request),
-      at,
-      fingerprint: quoted.fingerprint,
-    }),
+  const { lines, amounts, fingerprint, after, features } = await quotes[operation]({ em, account, at }, command);
+  return {
+    token: await sealQuote(em, { operation, accountId, inputHash: inputHashOf(command), at, fingerprint }),
     validUntil: new Date(at.getTime() + quoteValidMs),
     currency: account.currency,
-    lines: quoted.lines,
-    dueNowMinor: quoted.amounts.dueNowMinor,
-    creditMinor: quoted.amounts.creditMinor,
-    invoice: quoted.amounts.invoice,
-    nextInvoice: next && (await upcomingInvoice(em, { account, context: quoted.amounts.after, ...next })),
-  });
-
-  if ('subscribe' in input) {
-    const { timeZone, currency } = account;
-    const plan = await currentPlan(em, input.subscribe.planCode, 'subscribe', 'planCode');
-    if (plan.currency !== currency)
-      throw invalid(
-        `${plan.code} is priced in ${plan.currency}, the account is in ${currency}`,
-        'subscribe',
-        'planCode',
-      );
-    const live = await liveSubscription(em, accountId);
-    if (live && live.status !== 'INCOMPLETE')
-      throw new BillingError('CONFLICT', 'The account already has a subscription: preview a change instead');
-    const { lines, period, trial } = decideSubscribe({ plan, at, timeZone });
-    const amounts = await quotedAmounts(em, {
-      accountId,
-      currency,
-      lines,
-      replaces: live?.firstInvoiceId,
-      reason: 'subscription_create',
-    });
-    const fingerprint = fingerprintOf({ planId: plan.id, subscriptionVersion: 0, effective: 'now', lines, amounts });
-    return seal(
-      'subscribe',
-      input.subscribe,
-      { lines, amounts, fingerprint },
-      { plan, anchor: trial ? period.end : at, period },
-    );
-  }
-  if ('changePlan' in input) {
-    const subscription = await ownSubscription(em, accountId, input.changePlan.subscriptionId);
-    const plan = await planToChangeTo(em, subscription, input.changePlan.planCode, 'changePlan', 'planCode');
-    const quoted = await quoteChange(em, { subscription, plan, request: input.changePlan, at });
-    const { decision, newInterval } = quoted;
-    const current = { start: subscription.periodStart, end: subscription.periodEnd };
-    if (decision.effective === 'period_end') {
-      // Another interval counts its periods from where it takes over.
-      return seal('changePlan', input.changePlan, quoted, {
-        plan,
-        anchor: newInterval ? current.end : subscription.anchor,
-        period: current,
-      });
-    }
-    const restarts = newInterval && subscription.status !== 'TRIALING';
-    const period = restarts ? decision.period : current;
-    return seal('changePlan', input.changePlan, quoted, {
-      plan: subscription.cancelAt ? null : plan, // set to be canceled, it stays so
-      anchor: newInterval ? (restarts ? period.start : period.end) : subscription.anchor,
-      period,
-      features: await featuresOf(em, plan.id),
-    });
-  }
-  const subscription = await ownSubscription(em, accountId, input.cancelSubscription.subscriptionId);
-  if (subscription.status === 'CANCELED')
-    throw new BillingError('ILLEGAL_STATE', 'The subscription is already canceled');
-  const quoted = await quoteCancel(em, { subscription, timing: input.cancelSubscription.timing, at });
-  const ending = input.cancelSubscription.timing !== 'IMMEDIATE' && subscription.status !== 'INCOMPLETE';
-  const period = { start: subscription.periodStart, end: subscription.periodEnd };
-  return seal(
-    'cancelSubscription',
-    input.cancelSubscription,
-    quoted,
-    ending ? { plan: null, anchor: subscription.anchor, period } : null,
-  );
+    lines,
+    dueNowMinor: amounts.dueNowMinor,
+    creditMinor: amounts.creditMinor,
+    invoice: amounts.invoice ?? null,
+    nextInvoice: after ? await upcomingInvoice(em, { account, state: after, features, context: amounts.after }) : null,
+  };
 }

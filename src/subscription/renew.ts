@@ -1,21 +1,26 @@
 import { LockMode } from '@mikro-orm/postgresql';
 import { Account } from '../account/account.entity.js';
-import { featuresOf, planById } from '../catalog/plans.js';
+import type { Plan } from '../catalog/plan.entity.js';
+import { featuresOf } from '../catalog/plans.js';
+import { afterStep, dueStep, type Lifecycle, type Step } from '../domain/lifecycle.js';
 import { collectInvoice } from '../invoice/collectInvoice.js';
-import { draftInvoice, issueInvoice } from '../invoice/issueInvoice.js';
+import { draftInvoice, issueInvoice, type LineDraft } from '../invoice/issueInvoice.js';
 import { defaultPaymentMethod } from '../payment/paymentMethods.js';
-import { sweepNow } from '../platform/clock.js';
+import type { Actor } from '../platform/actor.js';
+import { accountNow, sweepNow } from '../platform/clock.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { newId } from '../platform/ids.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import { finishEach, type SweepOf, sweptRows } from '../platform/sweeps.js';
 import { closeWindows, openWindows } from '../usage/windows.js';
-import { endSubscription } from './cancelSubscription.js';
-import { feeLine, nextPeriod } from './decide.js';
+import { beginAgain } from './beginAgain.js';
+import { decideRenewal } from './decide.js';
+import { endSubscription } from './endSubscription.js';
+import { fieldsOf, readState, reschedule } from './state.js';
 import { abandon, activateIfPaid } from './subscribe.js';
 import { Subscription } from './subscription.entity.js';
-import { emitSubscription } from './subscriptions.js';
+import { emitSubscription, ownSubscription } from './subscriptions.js';
 import { endWaitingChange } from './waitingChange.js';
 
 type Needs = Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>;
@@ -36,6 +41,17 @@ export async function advanceDueSubscriptions(deps: Needs, of: SweepOf = {}): Pr
 }
 
 /**
+ * Before a change by hand: what was due before it happens first, at its own time, and no sweep has to have come by. The
+ * change then finds the period it belongs to.
+ */
+export async function catchUp(deps: Needs, { accountId }: Actor, publicId: string): Promise<void> {
+  const em = deps.db.orm.em.fork();
+  const { id, dueAt } = await ownSubscription(em, accountId, publicId);
+  if (dueAt && dueAt <= (await accountNow(em, deps.clock, accountId)))
+    await advanceSubscription(deps, { accountId, subscriptionId: id });
+}
+
+/**
  * Does what is due on one subscription, in order and each at its own time: after a long standstill every missed period is
  * invoiced by itself. Two schedulers can't renew twice: the second waits for the row lock and finds nothing due.
  */
@@ -44,83 +60,104 @@ export async function advanceSubscription(
   { accountId, subscriptionId }: { accountId: string; subscriptionId: string },
 ): Promise<void> {
   for (;;) {
-    const step = await transact(deps, accountId, async (tx) => {
+    const done = await transact(deps, accountId, async (tx) => {
       const subscription = await tx.em.findOneOrFail(
         Subscription,
         { accountId, id: subscriptionId },
         { lockMode: LockMode.PESSIMISTIC_WRITE },
       );
       if (!subscription.dueAt || subscription.dueAt > tx.now) return undefined;
-      if (subscription.status === 'INCOMPLETE') {
-        if (!(await activateIfPaid(tx, subscription))) await abandon(tx, subscription);
+      if (subscription.status !== 'INCOMPLETE') await endWaitingChange(tx, subscription);
+      const state = await readState(tx.em, subscription);
+      const step = dueStep(state);
+      if (!step || step.at > tx.now) {
+        reschedule(subscription); // the change began a new period
         return { paymentId: undefined };
       }
-      await endWaitingChange(tx, subscription);
-      if (subscription.dueAt > tx.now) return { paymentId: undefined }; // the change began a new period
-      const at = subscription.periodEnd;
-      if (subscription.cancelAt && subscription.cancelAt <= at) {
-        return { paymentId: await endSubscription(tx, subscription, { at, credit: [], invoiceId: newId() }) };
-      }
-      return { paymentId: await renew(tx, subscription, at) };
+      return { paymentId: await take(tx, subscription, { state, step }) };
     });
-    if (!step) return;
-    await collectInvoice(deps, { accountId, paymentId: step.paymentId });
+    if (!done) return;
+    await collectInvoice(deps, { accountId, paymentId: done.paymentId });
+  }
+}
+
+interface Taken {
+  state: Lifecycle<Plan>;
+  step: Step;
+}
+
+/** Takes one step that is due. Returns what to collect. */
+async function take(tx: Tx, subscription: Subscription, { state, step }: Taken): Promise<string | undefined> {
+  switch (step.kind) {
+    case 'expire':
+      if (!(await activateIfPaid(tx, subscription))) await abandon(tx, subscription);
+      return undefined;
+    case 'trial_notice':
+      Object.assign(subscription, fieldsOf(afterStep(state, step)));
+      await emitSubscription(tx, 'subscription.trial_ending', subscription);
+      return undefined;
+    case 'end':
+      return endSubscription(tx, subscription, { at: step.at, paid: undefined, invoiceId: newId() });
+    case 'renew':
+    case 'end_trial':
+      return renew(tx, subscription, { state, step });
+    case 'resume':
+      return resume(tx, subscription, { state, step });
   }
 }
 
 /** Usage of the period that ends, in arrears, and the fee of the one that starts, in advance, on one invoice. */
-async function renew(tx: Tx, subscription: Subscription, at: Date): Promise<string | undefined> {
+async function renew(tx: Tx, subscription: Subscription, { state, step }: Taken): Promise<string | undefined> {
   const { em, accountId } = tx;
   const { timeZone, currency, gracePeriodHours } = await em.findOneOrFail(Account, { id: accountId });
-  const before = await planById(em, subscription.planId);
-  const plan = subscription.pendingPlanId ? await planById(em, subscription.pendingPlanId) : before;
+  const { id: subscriptionId } = subscription;
   const invoiceId = newId();
+  const waits = gracePeriodHours > 0;
   const usage = await closeWindows(tx, {
-    subscriptionId: subscription.id,
-    at,
-    draftInvoiceId: gracePeriodHours > 0 ? invoiceId : undefined,
+    subscriptionId,
+    at: step.at,
+    draftInvoiceId: waits ? invoiceId : undefined,
   });
-
-  // A trial's end and a new interval start a new count of periods.
-  const newAnchor =
-    subscription.status === 'TRIALING' ||
-    plan.interval !== before.interval ||
-    plan.intervalCount !== before.intervalCount;
-  if (newAnchor) subscription.anchor = at;
-  if (subscription.status === 'TRIALING') subscription.status = 'ACTIVE';
-  const period = nextPeriod({
-    plan,
-    anchor: subscription.anchor,
-    period: { start: subscription.periodStart, end: at },
-    timeZone,
-  });
-  subscription.planId = plan.id;
-  subscription.pendingPlanId = null;
-  subscription.periodStart = period.start;
-  subscription.periodEnd = period.end;
-  subscription.dueAt = period.end;
+  const { state: after, lines } = decideRenewal({ state, step, usage, waits });
+  Object.assign(subscription, fieldsOf(after));
   subscription.version += 1;
+  const issue = { id: invoiceId, lines, at: step.at, graceHours: gracePeriodHours };
+  const paymentId = await issueRenewal(tx, subscription, issue);
+  const features = await featuresOf(em, after.terms.id);
+  await openWindows(tx, { subscriptionId, period: after.period, features, currency, timeZone });
+  const changed = after.terms.id !== state.terms.id || after.quantity !== state.quantity;
+  if (changed) await emitSubscription(tx, 'subscription.updated', subscription);
+  await emitSubscription(tx, 'subscription.renewed', subscription);
+  return paymentId;
+}
 
+/** The end of a pause that was set for this time: nobody waits for the payment, so it is dunned as a renewal's is. */
+async function resume(tx: Tx, subscription: Subscription, { state, step }: Taken): Promise<string | undefined> {
+  const { state: after, lines } = decideRenewal({ state, step, usage: [] });
+  await beginAgain(tx, subscription, after);
+  return issueRenewal(tx, subscription, { id: newId(), lines, at: step.at, graceHours: 0 });
+}
+
+/** The invoice of the period that the subscription is in now; with a grace period it waits for late usage. */
+async function issueRenewal(
+  tx: Tx,
+  subscription: Subscription,
+  { id, lines, at, graceHours }: { id: string; lines: readonly LineDraft[]; at: Date; graceHours: number },
+): Promise<string | undefined> {
   const draft = {
-    id: invoiceId,
+    id,
     reason: 'subscription_cycle' as const,
     subscriptionId: subscription.id,
-    period,
-    lines: [...usage, feeLine(plan, period)],
+    period: { start: subscription.periodStart, end: subscription.periodEnd },
+    lines,
   };
-  // With a grace period the invoice waits for late usage.
   const { paymentId } =
-    gracePeriodHours > 0
-      ? await draftInvoice(tx, { ...draft, finalizeAt: new Date(at.getTime() + gracePeriodHours * 3_600_000) })
-      : await issueInvoice(tx, { ...draft, issuedAt: at, collectFrom: await defaultPaymentMethod(em, accountId) });
-  await openWindows(tx, {
-    subscriptionId: subscription.id,
-    period,
-    features: await featuresOf(em, plan.id),
-    currency,
-    timeZone,
-  });
-  if (plan.id !== before.id) await emitSubscription(tx, 'subscription.updated', subscription);
-  await emitSubscription(tx, 'subscription.renewed', subscription);
+    graceHours > 0
+      ? await draftInvoice(tx, { ...draft, finalizeAt: new Date(at.getTime() + graceHours * 3_600_000) })
+      : await issueInvoice(tx, {
+          ...draft,
+          issuedAt: at,
+          collectFrom: await defaultPaymentMethod(tx.em, tx.accountId),
+        });
   return paymentId;
 }

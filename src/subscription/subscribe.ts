@@ -15,15 +15,20 @@ import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { claimKey, inFlight, storedAnswer } from '../platform/idempotency.js';
 import { newId } from '../platform/ids.js';
+import { checkQuote, inputHashOf, openQuote } from '../platform/quote.js';
 import { openWindows } from '../usage/windows.js';
 import { decideSubscribe } from './decide.js';
-import { checkQuote, fingerprintOf, inputHashOf, openQuote, quotedAmounts } from './quote.js';
+import { checkQuantity } from './lines.js';
+import { fingerprintOf, quotedAmounts } from './quote.js';
+import { reschedule } from './state.js';
 import { Subscription } from './subscription.entity.js';
 import { emitSubscription, liveSubscription } from './subscriptions.js';
 
 export interface SubscribeInput {
   idempotencyKey?: string | undefined;
   planCode: string;
+  /** Undefined: 1. */
+  quantity?: number | undefined;
   /** Undefined: the default method. */
   paymentMethodId?: string | undefined;
   previewToken?: string | undefined;
@@ -40,9 +45,6 @@ export interface SubscriptionAnswer {
 type Needs = Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>;
 /** What an answer is made of. */
 type Ids = Record<'subscriptionId' | 'invoiceId', string>;
-
-/** How long an unpaid first invoice can still be paid. */
-const incompleteForMs = 24 * 3_600_000;
 
 /**
  * Subscribes the account to a plan: issues the first invoice, collects it, and activates. Declined: the subscription
@@ -63,7 +65,7 @@ export async function subscribe(deps: Needs, actor: Actor, input: SubscribeInput
     input: request,
   });
   if (stored) return subscriptionAnswer(deps, { accountId, ...stored, replayed: true });
-  await planFor(before, await before.findOneOrFail(Account, { id: accountId }), input.planCode);
+  await orderFor(before, await before.findOneOrFail(Account, { id: accountId }), input);
   if (live) {
     if (live.firstInvoiceId != null) await activatePaid(deps, { accountId, invoiceId: live.firstInvoiceId });
     if (!(await makesWay(before, live))) throw await alreadySubscribed(before, live);
@@ -80,7 +82,7 @@ export async function subscribe(deps: Needs, actor: Actor, input: SubscribeInput
     const claimed = await claimKey(tx, { operation: 'subscribe', key: idempotencyKey, input: request, answer: ids });
     if (claimed.replayed) return { ...claimed, paymentId: undefined };
     const account = await em.findOneOrFail(Account, { id: accountId }, { lockMode: LockMode.PESSIMISTIC_WRITE });
-    const plan = await planFor(em, account, input.planCode);
+    const { plan, quantity } = await orderFor(em, account, input);
     await replaceIncomplete(tx);
     const quote = await openQuote(em, previewToken, {
       operation: 'subscribe',
@@ -90,11 +92,9 @@ export async function subscribe(deps: Needs, actor: Actor, input: SubscribeInput
     });
 
     // decide
-    const { timeZone, currency } = account;
     const at = quote?.at ?? tx.now;
-    const { period, trial, lines } = decideSubscribe({ plan, at, timeZone });
-    const amounts = await quotedAmounts(em, { accountId, currency, lines });
-    checkQuote(quote, fingerprintOf({ planId: plan.id, subscriptionVersion: 0, effective: 'now', lines, amounts }));
+    const { period, trial, lines, amounts, fingerprint } = await quoteSubscribe(em, { account, plan, quantity, at });
+    checkQuote(quote, fingerprint);
     const method = chosen
       ? await em.findOne(PaymentMethod, { accountId, id: chosen })
       : await defaultPaymentMethod(em, accountId);
@@ -115,14 +115,15 @@ export async function subscribe(deps: Needs, actor: Actor, input: SubscribeInput
       version: 1,
       status: 'INCOMPLETE',
       planId: plan.id,
+      quantity,
       anchor: trial ? period.end : at,
       periodStart: period.start,
       periodEnd: period.end,
       trialEndsAt: trial ? period.end : null,
       firstInvoiceId: trial ? null : ids.invoiceId,
-      dueAt: new Date(tx.now.getTime() + incompleteForMs),
       createdAt: tx.now,
     });
+    reschedule(subscription);
     if (trial) {
       await activate(tx, subscription);
       return { ...claimed, paymentId: undefined };
@@ -148,12 +149,36 @@ export async function subscribe(deps: Needs, actor: Actor, input: SubscribeInput
   return subscriptionAnswer(deps, { accountId, subscriptionId, invoiceId, replayed: claim.replayed });
 }
 
-/** The plan on offer, which must be in the account's currency. */
-async function planFor(em: Tx['em'], { currency }: Pick<Account, 'currency'>, planCode: string): Promise<Plan> {
-  const plan = await currentPlan(em, planCode, 'planCode');
+/** The plan on offer, which must be in the account's currency, and how many of it. */
+export async function orderFor(
+  em: Tx['em'],
+  { currency }: Pick<Account, 'currency'>,
+  { planCode, quantity = 1 }: Pick<SubscribeInput, 'planCode' | 'quantity'>,
+  ...field: string[]
+): Promise<{ plan: Plan; quantity: number }> {
+  const plan = await currentPlan(em, planCode, ...field, 'planCode');
   if (plan.currency !== currency)
-    throw invalid(`${plan.code} is priced in ${plan.currency}, the account is in ${currency}`, 'planCode');
-  return plan;
+    throw invalid(`${plan.code} is priced in ${plan.currency}, the account is in ${currency}`, ...field, 'planCode');
+  checkQuantity(plan, quantity, ...field);
+  return { plan, quantity };
+}
+
+/** What subscribing would cost; the mutation and its preview both decide here. */
+export async function quoteSubscribe(
+  em: Tx['em'],
+  {
+    account: { id: accountId, timeZone },
+    plan,
+    quantity,
+    at,
+    replaces,
+  }: { account: Account; plan: Plan; quantity: number; at: Date; replaces?: string | null | undefined },
+) {
+  const decision = decideSubscribe({ plan, quantity, at, timeZone });
+  const { lines } = decision;
+  const amounts = await quotedAmounts(em, { accountId, lines, reason: 'subscription_create', replaces });
+  const fingerprint = fingerprintOf({ planId: plan.id, subscriptionVersion: 0, effective: 'now', lines, amounts });
+  return { ...decision, amounts, fingerprint };
 }
 
 /** An INCOMPLETE subscription makes way for a new try; any other live one is a CONFLICT. */
@@ -209,7 +234,7 @@ export async function abandon(tx: Tx, subscription: Subscription): Promise<void>
   subscription.status = 'CANCELED';
   subscription.canceledAt = tx.now;
   subscription.version += 1;
-  subscription.dueAt = null;
+  reschedule(subscription);
   await tx.em.flush();
 }
 
@@ -218,7 +243,7 @@ async function activate(tx: Tx, subscription: Subscription): Promise<void> {
   const { em, accountId } = tx;
   const { timeZone, currency } = await em.findOneOrFail(Account, { id: accountId });
   subscription.status = subscription.trialEndsAt ? 'TRIALING' : 'ACTIVE';
-  subscription.dueAt = subscription.periodEnd;
+  reschedule(subscription);
   const period = { start: subscription.periodStart, end: subscription.periodEnd };
   const features = await featuresOf(em, subscription.planId);
   await openWindows(tx, { subscriptionId: subscription.id, period, features, currency, timeZone });
@@ -248,12 +273,12 @@ export async function subscriptionAnswer(
     subscriptionId,
     invoiceId,
     replayed,
-  }: { accountId: string; subscriptionId: string; invoiceId: string; replayed: boolean },
+  }: { accountId: string; subscriptionId: string; invoiceId: string | undefined; replayed: boolean },
 ): Promise<SubscriptionAnswer> {
   const em = deps.db.orm.em.fork();
-  const invoice = await em.findOne(Invoice, { accountId, id: invoiceId });
+  const invoice = invoiceId === undefined ? null : await em.findOne(Invoice, { accountId, id: invoiceId });
   const [payment] = invoice
-    ? await em.find(Payment, { accountId, subjectId: invoiceId }, { orderBy: { id: 'asc' }, limit: 1 })
+    ? await em.find(Payment, { accountId, subjectId: invoice.id }, { orderBy: { id: 'asc' }, limit: 1 })
     : [];
   if (replayed && payment?.status === 'PENDING') throw inFlight();
   return { subscriptionId, invoiceId: invoice?.id, replayed, error: payment && paymentError(payment) };

@@ -18,6 +18,7 @@ export function presentSubscription({
   return {
     id: publicId('subscription', subscription.id),
     plan_id: planCode,
+    quantity: subscription.quantity,
     status: subscription.status.toLowerCase(),
     current_period_start: localDate(period.start, timeZone),
     current_period_end: lastDay(period, timeZone),
@@ -25,6 +26,9 @@ export function presentSubscription({
     cancel_at: subscription.cancelAt?.toISOString() ?? null,
     canceled_at: subscription.canceledAt?.toISOString() ?? null,
     pending_plan_id: pendingPlanCode,
+    pending_quantity: subscription.pendingQuantity ?? null,
+    paused_at: subscription.pausedAt?.toISOString() ?? null,
+    resume_at: subscription.resumeAt?.toISOString() ?? null,
     created_at: subscription.createdAt.toISOString(),
   };
 }

@@ -14,27 +14,18 @@ import {
   registerEnumType,
 } from 'type-graphql';
 import { AccountType } from '../account/account.resolver.js';
+import { accountById } from '../account/createAccount.js';
 import type { Plan } from '../catalog/plan.entity.js';
 import { PlanType } from '../catalog/plan.resolver.js';
 import { plansByIds } from '../catalog/plans.js';
 import type { Decimal } from '../domain/decimal.js';
-import { invalid } from '../domain/errors.js';
 import type { Invoice } from '../invoice/invoice.entity.js';
-import { InvoiceLineType, InvoiceType, type LineView } from '../invoice/invoice.resolver.js';
+import { InvoiceType } from '../invoice/invoice.resolver.js';
 import { invoicesByIds } from '../invoice/invoices.js';
 import { requireScope } from '../platform/actor.js';
 import { load } from '../platform/batch.js';
 import type { Context } from '../platform/context.js';
-import {
-  enumOf,
-  IdempotentInput,
-  MoneyType,
-  MutationPayload,
-  moneyOf,
-  NodeType,
-  PeriodType,
-  payload,
-} from '../platform/graphqlTypes.js';
+import { enumOf, IdempotentInput, MutationPayload, NodeType, PeriodType, payload } from '../platform/graphqlTypes.js';
 import { publicId, uuidOf } from '../platform/ids.js';
 import { DateTime, DecimalScalar } from '../platform/scalars.js';
 import { UsageSummaryType } from '../usage/usage.resolver.js';
@@ -42,11 +33,11 @@ import { type UsageSummary, usageSummary } from '../usage/usageSummary.js';
 import { type CancelSubscriptionInput as CancelCommand, cancelSubscription } from './cancelSubscription.js';
 import { type ChangePlanInput as ChangeCommand, changePlan } from './changePlan.js';
 import { type Entitlement, entitlements } from './entitlements.js';
-import { type PreviewAnswer, preview } from './preview.js';
+import { readState } from './state.js';
 import { type SubscribeInput as SubscribeCommand, type SubscriptionAnswer, subscribe } from './subscribe.js';
 import { type Subscription as SubscriptionRow, subscriptionStatuses } from './subscription.entity.js';
 import { liveSubscription, subscriptionsByIds } from './subscriptions.js';
-import { draftLine } from './upcomingInvoice.js';
+import { upcomingInvoice } from './upcomingInvoice.js';
 
 const SubscriptionStatus = enumOf(subscriptionStatuses);
 const ChangeTiming = enumOf(['AUTO', 'IMMEDIATE', 'PERIOD_END'] as const);
@@ -63,6 +54,12 @@ export class BillingSubscriptionType extends NodeType {
   @Field(() => SubscriptionStatus)
   status!: SubscriptionRow['status'];
 
+  @Field(() => Int, { description: "The plan's price counts once for each" })
+  quantity!: number;
+
+  @Field(() => Int, { nullable: true, description: 'Takes over when the period ends' })
+  pendingQuantity?: number | null;
+
   @Field(() => DateTime, { nullable: true })
   trialEndsAt?: Date | null;
 
@@ -71,6 +68,12 @@ export class BillingSubscriptionType extends NodeType {
 
   @Field(() => DateTime, { nullable: true })
   canceledAt?: Date | null;
+
+  @Field(() => DateTime, { nullable: true })
+  pausedAt?: Date | null;
+
+  @Field(() => DateTime, { nullable: true, description: 'When a pause ends by itself' })
+  resumeAt?: Date | null;
 }
 
 @ObjectType('Entitlement')
@@ -95,7 +98,7 @@ export class EntitlementType {
 }
 
 @ObjectType('SubscriptionPayload')
-class SubscriptionPayload extends MutationPayload {
+export class SubscriptionPayload extends MutationPayload {
   @Field(() => BillingSubscriptionType, { nullable: true })
   subscription?: SubscriptionRow | undefined;
 
@@ -103,19 +106,13 @@ class SubscriptionPayload extends MutationPayload {
   invoice?: Invoice | undefined;
 }
 
-@ObjectType('Preview')
-class PreviewType {
-  @Field(() => String)
-  token!: string;
-
-  @Field(() => DateTime)
-  validUntil!: Date;
-}
-
 @InputType('SubscribeInput')
-class SubscribeInput extends IdempotentInput {
+export class SubscribeInput extends IdempotentInput {
   @Field(() => String)
   planCode!: string;
+
+  @Field(() => Int, { nullable: true, defaultValue: 1, description: '1 to 1,000,000' })
+  quantity?: number | null;
 
   @Field(() => ID, { nullable: true })
   paymentMethodId?: string | null;
@@ -125,12 +122,15 @@ class SubscribeInput extends IdempotentInput {
 }
 
 @InputType('ChangePlanInput')
-class ChangePlanInput extends IdempotentInput {
+export class ChangePlanInput extends IdempotentInput {
   @Field(() => ID)
   subscriptionId!: string;
 
   @Field(() => String)
   planCode!: string;
+
+  @Field(() => Int, { nullable: true, description: 'Absent: as it is' })
+  quantity?: number | null;
 
   @Field(() => ChangeTiming, {
     nullable: true,
@@ -150,54 +150,48 @@ class ChangePlanInput extends IdempotentInput {
 }
 
 @InputType('CancelSubscriptionInput')
-class CancelSubscriptionInput extends IdempotentInput {
+export class CancelSubscriptionInput extends IdempotentInput {
   @Field(() => ID)
   subscriptionId!: string;
 
   @Field(() => ChangeTiming, { nullable: true, defaultValue: 'PERIOD_END' })
   timing?: CancelCommand['timing'] | null;
 
+  @Field(() => Int, { nullable: true })
+  expectedVersion?: number | null;
+
   @Field(() => String, { nullable: true })
   previewToken?: string | null;
 }
 
-/** `@oneOf` is set on the built schema (see api/schema), because TypeGraphQL has no option for it. */
-@InputType('PreviewInput')
-class PreviewInput {
-  @Field(() => SubscribeInput, { nullable: true })
-  subscribe?: SubscribeInput | null;
-
-  @Field(() => ChangePlanInput, { nullable: true })
-  changePlan?: ChangePlanInput | null;
-
-  @Field(() => CancelSubscriptionInput, { nullable: true })
-  cancelSubscription?: CancelSubscriptionInput | null;
-}
-
 // One command for a change and its preview: the preview's token is bound to it.
-const subscribeCommand = (input: SubscribeInput): SubscribeCommand => ({
+export const subscribeCommand = (input: SubscribeInput): SubscribeCommand => ({
   idempotencyKey: input.idempotencyKey,
   planCode: input.planCode,
+  quantity: input.quantity ?? undefined,
   paymentMethodId: input.paymentMethodId ?? undefined,
   previewToken: input.previewToken ?? undefined,
 });
-const changeCommand = (input: ChangePlanInput): ChangeCommand => ({
+export const changeCommand = (input: ChangePlanInput): ChangeCommand => ({
   idempotencyKey: input.idempotencyKey,
   subscriptionId: input.subscriptionId,
   planCode: input.planCode,
+  quantity: input.quantity ?? undefined,
   timing: input.timing ?? 'AUTO',
   proration: input.proration ?? 'PER_DAY',
   expectedVersion: input.expectedVersion ?? undefined,
   previewToken: input.previewToken ?? undefined,
 });
-const cancelCommand = (input: CancelSubscriptionInput): CancelCommand => ({
+export const cancelCommand = (input: CancelSubscriptionInput): CancelCommand => ({
   idempotencyKey: input.idempotencyKey,
   subscriptionId: input.subscriptionId,
   timing: input.timing ?? 'PERIOD_END',
+  expectedVersion: input.expectedVersion ?? undefined,
   previewToken: input.previewToken ?? undefined,
 });
 
-const changed = ({ scope, actor }: Context, change: Promise<SubscriptionAnswer>): Promise<SubscriptionPayload> =>
+/** Answers a change with the rows it made. */
+export const changed = ({ scope, actor }: Context, change: Promise<SubscriptionAnswer>): Promise<SubscriptionPayload> =>
   payload(async () => {
     const { subscriptionId, invoiceId, replayed, error } = await change;
     return {
@@ -232,6 +226,19 @@ export class SubscriptionResolver {
     return { start: subscription.periodStart, end: subscription.periodEnd };
   }
 
+  @FieldResolver(() => InvoiceType, {
+    nullable: true,
+    description: 'What comes next by itself, with the usage so far; null when nothing does',
+  })
+  async upcomingInvoice(
+    @Root() subscription: SubscriptionRow,
+    @Ctx() { scope: { em }, actor }: Context,
+  ): Promise<Invoice | null> {
+    requireScope(actor, 'invoices:read');
+    const account = await accountById(em, subscription.accountId);
+    return upcomingInvoice(em, { account, state: await readState(em, subscription) });
+  }
+
   @FieldResolver(() => UsageSummaryType)
   usage(@Root() subscription: SubscriptionRow, @Ctx() { scope, deps, actor }: Context): Promise<UsageSummary> {
     requireScope(actor, 'usage:read');
@@ -246,20 +253,6 @@ export class SubscriptionResolver {
     requireScope(actor, 'subscriptions:read');
     const uuid = uuidOf('subscription', id);
     return uuid === undefined ? null : ((await load(scope, subscriptionsByIds, actor.accountId, uuid)) ?? null);
-  }
-
-  @Query(() => PreviewType, {
-    description: 'What a change would cost, changing nothing; `token` makes the change charge exactly this',
-  })
-  preview(
-    @Arg('input', () => PreviewInput) input: PreviewInput,
-    @Ctx() { deps, actor }: Context,
-  ): Promise<PreviewAnswer> {
-    if (input.subscribe) return preview(deps, actor, { subscribe: subscribeCommand(input.subscribe) });
-    if (input.changePlan) return preview(deps, actor, { changePlan: changeCommand(input.changePlan) });
-    if (input.cancelSubscription)
-      return preview(deps, actor, { cancelSubscription: cancelCommand(input.cancelSubscription) });
-    throw invalid('preview needs exactly one of subscribe, changePlan, cancelSubscription', 'input');
   }
 
   @Mutation(() => SubscriptionPayload)
@@ -293,38 +286,6 @@ export class SubscriptionPayloadResolver {
   invoice(@Root() { invoice }: SubscriptionPayload, @Ctx() { actor }: Context): Invoice | undefined {
     if (invoice) requireScope(actor, 'invoices:read');
     return invoice;
-  }
-}
-
-@Resolver(() => PreviewType)
-export class PreviewResolver {
-  @FieldResolver(() => MoneyType)
-  dueNow(@Root() quoted: PreviewAnswer): MoneyType {
-    return moneyOf(quoted.dueNowMinor, quoted.currency);
-  }
-
-  @FieldResolver(() => MoneyType, { description: 'What goes to the wallet as credit' })
-  credit(@Root() quoted: PreviewAnswer): MoneyType {
-    return moneyOf(quoted.creditMinor, quoted.currency);
-  }
-
-  @FieldResolver(() => [InvoiceLineType])
-  lines(@Root() quoted: PreviewAnswer, @Ctx() { actor }: Context): LineView[] {
-    const account = { id: actor.accountId, currency: quoted.currency };
-    return quoted.lines.map((line, position) => draftLine(line, { account, invoiceId: '', position }));
-  }
-
-  @FieldResolver(() => InvoiceType, {
-    nullable: true,
-    description: 'The invoice it would issue, with coupons and taxes; null when there is nothing to invoice',
-  })
-  invoice(@Root() quoted: PreviewAnswer): Invoice | null {
-    return quoted.invoice;
-  }
-
-  @FieldResolver(() => InvoiceType, { nullable: true, description: 'The renewal that follows; null when none does' })
-  nextInvoice(@Root() quoted: PreviewAnswer): Invoice | null {
-    return quoted.nextInvoice;
   }
 }
 

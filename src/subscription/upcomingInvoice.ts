@@ -1,6 +1,7 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Account } from '../account/account.entity.js';
 import type { Plan, PlanFeature } from '../catalog/plan.entity.js';
+import { afterStep, dueStep, type Lifecycle } from '../domain/lifecycle.js';
 import type { Period } from '../domain/period.js';
 import { type BillingContext, billingContext } from '../invoice/billingContext.js';
 import { decideInvoice, lineRow } from '../invoice/decideInvoice.js';
@@ -8,39 +9,49 @@ import { type DraftInvoice, draftView } from '../invoice/invoice.resolver.js';
 import { type LineDraft, unfunded } from '../invoice/issueInvoice.js';
 import { newId } from '../platform/ids.js';
 import { usageToBill } from '../usage/windows.js';
-import { feeLine, nextPeriod } from './decide.js';
+import { decideArrears, decideRenewal } from './decide.js';
+
+interface Upcoming {
+  account: Account;
+  state: Lifecycle<Plan>;
+  /** Of a plan that takes over at once, which rates the whole period's usage; undefined: the windows' own terms hold. */
+  features?: readonly PlanFeature[] | undefined;
+  /** What it depends on, where a change comes before it; undefined: as it is now. */
+  context?: BillingContext | undefined;
+}
 
 /**
- * The renewal that follows the current period, as it would be with the usage so far: a draft that is stored nowhere.
- * `plan` is the one of the next period; null when the subscription ends, then only usage is left to bill. `features` are
- * those of a plan that takes over at once, which rates the whole period's usage; undefined: the windows' own terms hold.
+ * The invoice that this state comes to by itself, as it would be with the usage so far: a draft that is stored nowhere.
+ * Null when none follows, or when the subscription ends with nothing to bill.
  */
-export async function upcomingInvoice(
-  em: EntityManager,
-  {
-    account,
-    plan,
-    anchor,
-    period,
-    features,
-    context,
-  }: {
-    account: Account;
-    plan: Plan | null;
-    anchor: Date;
-    period: Period;
-    features?: readonly PlanFeature[] | undefined;
-    /** What it depends on, where a change comes before it; undefined: as it is now. */
-    context?: BillingContext | undefined;
-  },
-): Promise<DraftInvoice | null> {
-  const usage = await usageToBill(em, { accountId: account.id, under: features && { features, period } });
-  const next = plan && nextPeriod({ plan, anchor, period, timeZone: account.timeZone });
-  const lines = plan && next ? [...usage, feeLine(plan, next)] : usage;
-  if (lines.length === 0) return null;
-  const of = context ?? (await billingContext(em, account.id));
-  return draftOf(of, lines, { period: next ?? period, issuedAt: period.end });
+export async function upcomingInvoice(em: EntityManager, of: Upcoming): Promise<DraftInvoice | null> {
+  const { account, state } = of;
+  const context = async (): Promise<BillingContext> => of.context ?? (await billingContext(em, account.id));
+  const step = dueStep(state);
+  switch (step?.kind) {
+    case undefined:
+    case 'expire':
+      return null;
+    case 'trial_notice':
+      return upcomingInvoice(em, { ...of, state: afterStep(state, step) });
+    case 'resume': {
+      const { state: after, lines } = decideRenewal({ state, step, usage: [] });
+      return draftOf(await context(), lines, { period: after.period, issuedAt: step.at });
+    }
+    case 'end': {
+      const lines = decideArrears({ state, usage: await usageOf(em, of) });
+      return lines.length === 0 ? null : draftOf(await context(), lines, { period: state.period, issuedAt: step.at });
+    }
+    case 'renew':
+    case 'end_trial': {
+      const { state: after, lines } = decideRenewal({ state, step, usage: await usageOf(em, of) });
+      return draftOf(await context(), lines, { period: after.period, issuedAt: step.at });
+    }
+  }
 }
+
+const usageOf = (em: EntityManager, { account, state, features }: Upcoming): Promise<LineDraft[]> =>
+  usageToBill(em, { accountId: account.id, under: features && { features, period: state.period } });
 
 function draftOf(
   context: BillingContext,

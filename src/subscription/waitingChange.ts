@@ -3,6 +3,8 @@ import { Account } from '../account/account.entity.js';
 import type { Plan } from '../catalog/plan.entity.js';
 import { featuresOf, planById } from '../catalog/plans.js';
 import { BillingError } from '../domain/errors.js';
+import { changed, resumed, sameRhythm } from '../domain/lifecycle.js';
+import type { Period } from '../domain/period.js';
 import { voidInvoice } from '../invoice/collectInvoice.js';
 import { Invoice } from '../invoice/invoice.entity.js';
 import { Payment } from '../payment/payment.entity.js';
@@ -10,10 +12,12 @@ import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { changeWindowLimits } from '../usage/windows.js';
 import { grantCredit } from '../wallet/drawDown.js';
+import { beginAgain } from './beginAgain.js';
+import { fieldsOf, readState } from './state.js';
 import { Subscription } from './subscription.entity.js';
 import { emitSubscription } from './subscriptions.js';
 
-// What becomes of a change at once: it waits for its payment, and takes effect or is dropped with it.
+// What becomes of a change at once, or of the end of a pause: it waits for its payment, and takes effect or is dropped with it.
 
 /** A change whose payment waits for 3-D Secure gives way to a new one; one that is being charged does not. */
 export async function makeWayForChange(tx: Tx, subscription: Subscription): Promise<void> {
@@ -58,6 +62,7 @@ async function dropChange(tx: Tx, subscription: Subscription, invoice: Invoice):
   await voidInvoice(tx, invoice);
   subscription.changeInvoiceId = null;
   subscription.changePlanId = null;
+  subscription.changeQuantity = null;
 }
 
 /** Ends a change that waits for its payment, when this invoice is the one it waits for. Safe to repeat. */
@@ -90,45 +95,47 @@ export async function settleChange(tx: Tx, subscription: Subscription, invoice: 
     status: { $in: ['PENDING', 'REQUIRES_ACTION'] },
   });
   if (invoice.status === 'OPEN' && open > 0) return;
-  const planId = subscription.changePlanId;
+  const { changePlanId: planId, changeQuantity } = subscription;
   subscription.changeInvoiceId = null;
   subscription.changePlanId = null;
-  if (invoice.status !== 'PAID') return voidInvoice(tx, invoice); // declined: the old plan stays
+  subscription.changeQuantity = null;
+  if (invoice.status !== 'PAID') return voidInvoice(tx, invoice); // declined: all stays as it was
   if (subscription.status === 'CANCELED' || planId == null) {
     // Paid for a change that can't take effect any more: the customer's, in the wallet, less what credit notes gave back.
     const amountMinor = invoice.totalMinor - invoice.creditNotedMinor;
     if (amountMinor > 0n) await grantCredit(tx, { amountMinor, referenceId: invoice.id });
     return;
   }
+  const plan = await planById(em, planId);
+  const quantity = changeQuantity ?? subscription.quantity;
+  if (subscription.status === 'PAUSED') {
+    subscription.pendingPlanId = plan.id;
+    subscription.pendingQuantity = quantity;
+    return beginAgain(tx, subscription, resumed(await readState(em, subscription), invoice.periodStart!));
+  }
   await applyChange(tx, subscription, {
-    plan: await planById(em, planId),
+    plan,
+    quantity,
     period: { start: invoice.periodStart!, end: invoice.periodEnd! },
   });
 }
 
-/** The new plan from now on: the open windows keep their counts and take its limits. */
+/** The new plan from now on: the open windows keep their counts and take its limits. `period` is the invoice's. */
 export async function applyChange(
   tx: Tx,
   subscription: Subscription,
-  { plan, period }: { plan: Plan; period: { start: Date; end: Date } | undefined },
+  { plan, quantity, period }: { plan: Plan; quantity: number; period: Period | undefined },
 ): Promise<void> {
   const { em, accountId } = tx;
   const { timeZone, currency } = await em.findOneOrFail(Account, { id: accountId });
-  const before = await planById(em, subscription.planId);
-  subscription.planId = plan.id;
-  subscription.pendingPlanId = null;
+  const state = await readState(em, subscription);
+  const restarts = !sameRhythm(state.terms, plan);
+  const after = changed(state, { terms: plan, quantity, period: restarts ? period : undefined });
+  Object.assign(subscription, fieldsOf(after));
   subscription.version += 1;
-  if (period && (plan.interval !== before.interval || plan.intervalCount !== before.intervalCount)) {
-    // Another interval: a new period that starts with the change.
-    subscription.anchor = period.start;
-    subscription.periodStart = period.start;
-    subscription.periodEnd = period.end;
-    subscription.dueAt = period.end;
-    if (subscription.cancelAt) subscription.cancelAt = period.end;
-  }
   await changeWindowLimits(tx, {
     subscriptionId: subscription.id,
-    period: { start: subscription.periodStart, end: subscription.periodEnd },
+    period: after.period,
     features: await featuresOf(em, plan.id),
     currency,
     timeZone,

@@ -77,6 +77,8 @@ export interface WindowTerms {
   features: readonly PlanFeature[];
   currency: string;
   timeZone: string;
+  /** The subscription is paused: nothing counts, and nobody is warned of limits. */
+  blocked?: boolean;
 }
 
 /**
@@ -106,11 +108,11 @@ export async function openWindows(tx: Tx, terms: WindowTerms): Promise<void> {
       aggregation: metric.aggregation,
       periodStart: terms.period.start,
       periodEnd: terms.period.end,
-      ...termsOf(feature),
+      ...(terms.blocked ? nothingGranted : termsOf(feature)),
       currency: terms.currency,
       used: level?.used ?? '0',
       latestAt: level?.latest_at ? instantOf(level.latest_at) : null,
-      thresholdPercents: [...defaultThresholdPercents],
+      thresholdPercents: terms.blocked ? [] : [...defaultThresholdPercents],
       firedPercents: [],
     });
     fireThresholds(tx, window, terms.timeZone);
@@ -174,6 +176,23 @@ export async function closeWindows(
   return lines;
 }
 
+/**
+ * Makes room for windows that start at `at`, when others of the subscription were closed at their very start: a metric has
+ * one window at a start. Those keep no time of their own, so they move a millisecond back, behind any that did before.
+ */
+export async function vacateStart(tx: Tx, { subscriptionId, at }: { subscriptionId: string; at: Date }): Promise<void> {
+  await tx.em.flush();
+  await rowsOf(
+    tx.em,
+    sql`update usage_window closed set period_start = (
+          select min(other.period_start) - interval '1 millisecond' from usage_window other
+          where other.account_id = ${tx.accountId} and other.subscription_id = ${subscriptionId}
+            and other.metric_code = closed.metric_code and other.period_end = ${at} and other.period_start > ${at}::timestamptz - interval '1 second')
+        where account_id = ${tx.accountId} and subscription_id = ${subscriptionId} and period_start = ${at}
+          and closed_at is not null`,
+  );
+}
+
 /** The lines that `closeWindows` would return, from counters that may still move: what a preview shows. */
 export async function usageSoFar(
   em: EntityManager,
@@ -215,8 +234,10 @@ const metricCodes = (features: readonly PlanFeature[]): string[] =>
 /** What a window gets of a plan. A metric the plan doesn't grant takes no more usage. */
 function termsUnder(features: readonly PlanFeature[], metricCode: string): ReturnType<typeof termsOf> {
   const feature = features.find((f) => f.metricCode === metricCode);
-  return feature ? termsOf(feature) : { limit: '0', overage: 'BLOCK', charge: null };
+  return feature ? termsOf(feature) : nothingGranted;
 }
+
+const nothingGranted = { limit: '0', overage: 'BLOCK', charge: null } as const;
 
 const termsOf = (feature: PlanFeature) => ({
   limit: feature.limit ?? null,

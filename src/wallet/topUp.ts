@@ -10,8 +10,9 @@ import { resolvePaymentMethod } from '../payment/resolvePaymentMethod.js';
 import { type Actor, requireScope } from '../platform/actor.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
-import { claimKey, inFlight, storedAnswer } from '../platform/idempotency.js';
+import { claimKey, hashOf, inFlight, storedAnswer } from '../platform/idempotency.js';
 import { newId, publicId } from '../platform/ids.js';
+import { checkQuote, inputHashOf, openQuote } from '../platform/quote.js';
 import { post, walletBalance } from './ledger.js';
 import type { Wallet } from './wallet.entity.js';
 import { presentWallet } from './wallet.present.js';
@@ -22,6 +23,7 @@ export interface TopUpInput {
   amount: Money;
   /** Undefined: the default method. */
   paymentMethodId?: string | undefined;
+  previewToken?: string | undefined;
 }
 
 export interface TopUpAnswer {
@@ -44,7 +46,7 @@ export const maxTopUpMinor = 99_999_999n;
 export async function topUp(deps: Needs, actor: Actor, input: TopUpInput): Promise<TopUpAnswer> {
   requireScope(actor, 'wallet:write');
   const { accountId } = actor;
-  const { idempotencyKey, ...request } = input;
+  const { idempotencyKey, previewToken, ...request } = input;
   const claimOf = { operation: 'topUp', key: idempotencyKey, input: request };
   const em = deps.db.orm.em.fork();
   const stored = await storedAnswer<{ paymentId: string }>(em, { accountId, ...claimOf });
@@ -59,6 +61,9 @@ export async function topUp(deps: Needs, actor: Actor, input: TopUpInput): Promi
   const claim = await transact(deps, accountId, async (tx) => {
     const claimed = await claimKey(tx, { ...claimOf, answer: { paymentId: newId() } });
     if (!claimed.replayed) {
+      const inputHash = inputHashOf(request);
+      const quote = await openQuote(tx.em, previewToken, { operation: 'topUp', accountId, inputHash, now: tx.now });
+      checkQuote(quote, quoteTopUp(input, input.amount.currency).fingerprint);
       const { paymentId } = claimed.answer;
       await intendTopUp(tx, { paymentId, purpose: 'top_up', amount: input.amount, paymentMethodId });
     }
@@ -70,6 +75,13 @@ export async function topUp(deps: Needs, actor: Actor, input: TopUpInput): Promi
     if (outcome) await settleTopUp(deps, { accountId, paymentId, outcome });
   }
   return answerOf(deps, accountId, { paymentId, replayed: claim.replayed });
+}
+
+/** What topping up would cost: what it adds to the wallet. The mutation and its preview both decide here. */
+export function quoteTopUp({ amount }: Pick<TopUpInput, 'amount'>, currency: string) {
+  checkAmount(amount, currency);
+  const amounts = { dueNowMinor: amount.minorUnits, creditMinor: amount.minorUnits };
+  return { amounts, fingerprint: hashOf(amounts) };
 }
 
 function checkAmount({ minorUnits, currency }: Money, expected: string): void {

@@ -37,7 +37,7 @@ import { liveState } from '../platform/liveState.js';
 import { DateTime } from '../platform/scalars.js';
 import { usageTopic } from '../platform/topics.js';
 import { configureAutoRecharge } from './configureAutoRecharge.js';
-import { topUp } from './topUp.js';
+import { type TopUpInput as TopUpCommand, topUp } from './topUp.js';
 import type { LedgerTransaction } from './wallet.entity.js';
 import { type WalletView, walletTransactions, walletView } from './wallets.js';
 
@@ -83,12 +83,15 @@ class TopUpPayload extends MutationPayload {
 }
 
 @InputType('TopUpInput')
-class TopUpInput extends IdempotentInput {
+export class TopUpInput extends IdempotentInput {
   @Field(() => MoneyInput)
   amount!: MoneyInput;
 
   @Field(() => ID, { nullable: true })
   paymentMethodId?: string | null;
+
+  @Field(() => String, { nullable: true })
+  previewToken?: string | null;
 }
 
 @InputType('AutoRechargeInput')
@@ -102,6 +105,13 @@ class AutoRechargeInput extends IdempotentInput {
   @Field(() => MoneyInput, { nullable: true })
   amount?: MoneyInput | null;
 }
+
+export const topUpCommand = (input: TopUpInput): TopUpCommand => ({
+  idempotencyKey: input.idempotencyKey,
+  amount: moneyFrom(input.amount, 'amount'),
+  paymentMethodId: input.paymentMethodId ?? undefined,
+  previewToken: input.previewToken ?? undefined,
+});
 
 const readWallet = ({ deps, scope, actor }: Context): Promise<WalletView> => {
   requireScope(actor, 'wallet:read');
@@ -172,11 +182,7 @@ export class WalletResolver {
   @Mutation(() => TopUpPayload)
   topUp(@Arg('input', () => TopUpInput) input: TopUpInput, @Ctx() context: Context): Promise<TopUpPayload> {
     return payload(async () => {
-      const { paymentId, replayed, error } = await topUp(context.deps, context.actor, {
-        idempotencyKey: input.idempotencyKey,
-        amount: moneyFrom(input.amount, 'amount'),
-        paymentMethodId: input.paymentMethodId ?? undefined,
-      });
+      const { paymentId, replayed, error } = await topUp(context.deps, context.actor, topUpCommand(input));
       const payment = await load(context.scope, paymentsByIds, context.actor.accountId, paymentId);
       return {
         wallet: await walletView(context.deps, context.scope.em, context.actor.accountId),

@@ -55,6 +55,10 @@ const provedElsewhere: Record<string, string> = {
   removeCoupon: 'test/invoice/waterfall.test.ts',
   removeInvoiceItem: 'test/invoice/invoiceItems.test.ts',
   updateBillingSettings: 'test/account/billingSettings.test.ts',
+  pauseSubscription: 'test/subscription/pause.test.ts',
+  resumeSubscription: 'test/subscription/pause.test.ts',
+  undoScheduledChange: 'test/subscription/pause.test.ts',
+  migrateSubscribers: 'test/subscription/migrate.test.ts',
 };
 
 test('one account lives through every query and every mutation', async () => {

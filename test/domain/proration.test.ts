@@ -1,12 +1,19 @@
 import fc from 'fast-check';
 import { daysBetween, type Period } from '../../src/domain/period.js';
-import { type Fraction, prorateMinor, unusedFraction } from '../../src/domain/proration.js';
+import {
+  isWhole,
+  prorateMinor,
+  shareOf,
+  splitMinor,
+  timesFraction,
+  unusedFraction,
+  whole,
+} from '../../src/domain/proration.js';
 
 const april: Period = { start: new Date('2026-04-01T00:00:00Z'), end: new Date('2026-05-01T00:00:00Z') };
 const zones = ['UTC', 'Europe/Berlin', 'America/New_York', 'Pacific/Kiritimati', 'Pacific/Pago_Pago'];
 const at = (text: string, timeZone: string): Date =>
   new Date(Temporal.PlainDateTime.from(text).toZonedDateTime(timeZone).epochMilliseconds);
-const isWhole = ({ numerator, denominator }: Fraction) => numerator === denominator;
 
 describe('3000 → 6000 a month, changed on 11 April at 12:00Z', () => {
   test.each([
@@ -171,4 +178,95 @@ describe('shares are rounded HALF_UP', () => {
       ),
     );
   });
+});
+
+describe('parts of a whole add up to the whole', () => {
+  const zoned = fc.record({
+    timeZone: fc.constantFrom(...zones, 'Pacific/Apia'),
+    start: fc.date({ min: new Date('2011-06-01'), max: new Date('2030-01-01'), noInvalidDate: true }),
+    days: fc.integer({ min: 2, max: 400 }),
+    cuts: fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 6 }),
+  });
+
+  test('the shares of consecutive parts of a period sum to exactly 1', () => {
+    fc.assert(
+      fc.property(zoned, ({ timeZone, start, days, cuts }) => {
+        const full = { start, end: new Date(start.getTime() + days * 86_400_000) };
+        const times = cuts
+          .map((cut) => new Date(start.getTime() + Math.floor(cut * days * 86_400_000)))
+          .sort((a, b) => a.getTime() - b.getTime());
+        const bounds = [full.start, ...times, full.end];
+        const shares = bounds.slice(1).map((end, i) => {
+          const part = { start: bounds[i]!, end };
+          return shareOf({ full, part, timeZone, lastDay: 'unused' });
+        });
+        expect(new Set(shares.map(({ denominator }) => denominator)).size).toBe(1);
+        const sum = shares.reduce((total, { numerator }) => total + numerator, 0n);
+        expect(sum).toBe(shares[0]!.denominator);
+        expect(shares.every(({ numerator }) => numerator >= 0n)).toBe(true);
+      }),
+      { numRuns: 10_000 },
+    );
+  });
+
+  test('what is used and what is unused at any time sum to exactly 1', () => {
+    fc.assert(
+      fc.property(
+        zoned,
+        fc.constantFrom('PER_DAY', 'PER_SECOND'),
+        fc.constantFrom('used', 'unused'),
+        ({ timeZone, start, days, cuts }, proration, changeDay) => {
+          const period = { start, end: new Date(start.getTime() + days * 86_400_000) };
+          const at = new Date(start.getTime() + Math.floor((cuts[0] ?? 0) * days * 86_400_000));
+          const unused = unusedFraction({ period, at, timeZone, proration, changeDay });
+          if (proration === 'PER_DAY') {
+            const used = shareOf({ full: period, part: { start, end: at }, timeZone, lastDay: changeDay });
+            expect(used.numerator + unused.numerator).toBe(unused.denominator);
+          } else {
+            expect(BigInt(at.getTime() - start.getTime()) + unused.numerator).toBe(unused.denominator);
+          }
+        },
+      ),
+      { numRuns: 10_000 },
+    );
+  });
+
+  test('split amounts sum to the amount, and only the largest part bears what rounding leaves', () => {
+    fc.assert(
+      fc.property(
+        fc.bigInt({ min: -(10n ** 15n), max: 10n ** 15n }),
+        fc.array(fc.bigInt({ min: 0n, max: 10n ** 6n }), { minLength: 1, maxLength: 12 }),
+        (amountMinor, weights) => {
+          const parts = splitMinor({ amountMinor, weights });
+          expect(parts).toHaveLength(weights.length);
+          expect(parts.reduce((sum, part) => sum + part, 0n)).toBe(amountMinor);
+          const total = weights.reduce((sum, weight) => sum + weight, 0n);
+          const largest = weights.indexOf(weights.reduce((a, b) => (b > a ? b : a)));
+          for (const [i, part] of parts.entries()) {
+            if (i !== largest && total > 0n) expect(part).toBe((amountMinor * weights[i]!) / total);
+            if (weights[i] === 0n && total > 0n) expect(part).toBe(0n);
+          }
+        },
+      ),
+      { numRuns: 10_000 },
+    );
+  });
+
+  test.each([
+    [100n, [1n, 1n, 1n], [34n, 33n, 33n]],
+    [-100n, [1n, 2n, 1n], [-25n, -50n, -25n]],
+    [1n, [3n, 7n], [0n, 1n]],
+    [5n, [0n, 0n], [5n, 0n]],
+    [0n, [], []],
+  ])('%p by %p is %p', (amountMinor, weights, parts) => {
+    expect(splitMinor({ amountMinor, weights })).toEqual(parts);
+  });
+});
+
+test('a share of a share is exact', () => {
+  const half = { numerator: 1n, denominator: 2n };
+  const third = { numerator: 1n, denominator: 3n };
+  expect(timesFraction(half, third)).toEqual({ numerator: 1n, denominator: 6n });
+  expect(timesFraction(half, whole)).toEqual(half);
+  expect([whole, half].map(isWhole)).toEqual([true, false]);
 });

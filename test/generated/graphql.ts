@@ -10,6 +10,8 @@ export type ChangePlanInput = {
   planCode: string;
   previewToken?: string | null | undefined;
   proration?: Proration | null | undefined;
+  /** Absent: as it is */
+  quantity?: number | null | undefined;
   subscriptionId: string | number;
   /** AUTO: an upgrade now, a downgrade at the period's end */
   timing?: ChangeTiming | null | undefined;
@@ -72,6 +74,7 @@ export type TopUpInput = {
   amount: MoneyInput;
   idempotencyKey: string;
   paymentMethodId?: string | number | null | undefined;
+  previewToken?: string | null | undefined;
 };
 
 export type WebhookEndpointInput = {
