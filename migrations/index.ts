@@ -3,6 +3,7 @@ import { Migration20261122100001 } from './Migration20261122100001.js';
 import { Migration20261124100000 } from './Migration20261124100000.js';
 import { Migration20261124100001 } from './Migration20261124100001.js';
 import { Migration20261124110000 } from './Migration20261124110000.js';
+import { Migration20261124120000 } from './Migration20261124120000.js';
 import { Migration20261124140000 } from './Migration20261124140000.js';
 
 /** Every migration, in order. A list and not a folder scan, so that what runs is what was compiled with the rest. */
@@ -12,5 +13,6 @@ export const migrations = [
   Migration20261124100000,
   Migration20261124100001,
   Migration20261124110000,
+  Migration20261124120000,
   Migration20261124140000,
 ].map((migration) => ({ name: migration.name, class: migration }));
