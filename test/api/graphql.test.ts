@@ -46,6 +46,7 @@ const provedElsewhere: Record<string, string> = {
   creditNote: 'test/invoice/creditNotes.test.ts',
   creditNotes: 'test/invoice/creditNotes.test.ts',
   voidCreditNote: 'test/invoice/creditNotes.test.ts',
+  correctUsage: 'test/usage/correctUsage.test.ts',
 };
 
 test('one account lives through every query and every mutation', async () => {
