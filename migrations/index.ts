@@ -3,6 +3,7 @@ import { Migration20261122100001 } from './Migration20261122100001.js';
 import { Migration20261124100000 } from './Migration20261124100000.js';
 import { Migration20261124100001 } from './Migration20261124100001.js';
 import { Migration20261124110000 } from './Migration20261124110000.js';
+import { Migration20261124120000 } from './Migration20261124120000.js';
 import { Migration20261124140000 } from './Migration20261124140000.js';
 import { Migration20261124160000 } from './Migration20261124160000.js';
 
@@ -13,6 +14,7 @@ export const migrations = [
   Migration20261124100000,
   Migration20261124100001,
   Migration20261124110000,
+  Migration20261124120000,
   Migration20261124140000,
   Migration20261124160000,
 ].map((migration) => ({ name: migration.name, class: migration }));

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { isRawNumber, plainDigits, type RawNumber } from '../platform/exactJson.js';
 import { type IdKind, idPrefixes, uuidOf } from '../platform/ids.js';
+import type { CorrectionInput } from '../usage/parseCorrection.js';
 import type { UsageEventInput } from '../usage/recordUsage.js';
 import { timestampOf } from '../usage/usageEvent.js';
 import { InvalidRequest, type Mistake } from './problem.js';
@@ -98,6 +99,10 @@ const instant = z
 export const createClockBody = body({ now: instant });
 export const advanceClockBody = body({ to: instant });
 
+const properties = z.custom<object>(
+  (value) => typeof value === 'object' && value !== null && !Array.isArray(value) && !isRawNumber(value),
+  expected('an object'),
+);
 const usageEvent = z
   .object(
     {
@@ -105,12 +110,7 @@ const usageEvent = z
       metric: longText,
       value: orNothing(decimal),
       timestamp: orNothing(longText),
-      properties: orNothing(
-        z.custom<object>(
-          (value) => typeof value === 'object' && value !== null && !Array.isArray(value) && !isRawNumber(value),
-          expected('an object'),
-        ),
-      ),
+      properties: orNothing(properties),
       account_id: orNothing(longText),
     },
     expected('a usage event'),
@@ -136,6 +136,28 @@ export const usageEventsBody: Body<UsageEventInput[]> = {
     return [checked(usageEvent, json, pointerAt(''))];
   },
 };
+
+const usageCorrection = z
+  .object(
+    {
+      transaction_id: longText,
+      action: z.enum(['void', 'replace'], expected('one of void, replace')),
+      value: orNothing(decimal),
+      timestamp: orNothing(longText),
+      properties: orNothing(properties),
+      reason: orNothing(longText),
+    },
+    expected('a correction'),
+  )
+  .transform(
+    ({ transaction_id, action, timestamp, ...rest }): CorrectionInput => ({
+      ...rest,
+      transactionId: transaction_id,
+      action: action === 'void' ? 'VOID' : 'REPLACE',
+      timestamp: timestamp === undefined ? undefined : timestampOf(timestamp),
+    }),
+  );
+export const usageCorrectionsBody = body({ corrections: z.array(usageCorrection, expected('a list of corrections')) });
 
 const wholeNumber = (most: number) => {
   const what = expected(`a whole number from 1 to ${most}`);

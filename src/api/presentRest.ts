@@ -7,7 +7,9 @@ import type { Payment } from '../payment/payment.entity.js';
 import type { LoggedEvent } from '../platform/eventLog.js';
 import { type RawNumber, rawNumber } from '../platform/exactJson.js';
 import { publicId } from '../platform/ids.js';
+import type { UsageProposal } from '../usage/proposals.js';
 import type { UsageEventResult } from '../usage/recordUsage.js';
+import type { UsageCorrection } from '../usage/usage.entity.js';
 import type { LedgerTransaction } from '../wallet/wallet.entity.js';
 import type { WebhookDelivery } from '../webhook/webhook.entity.js';
 
@@ -84,6 +86,35 @@ const restFields: Readonly<Record<string, string>> = {
   metric: 'metric',
   value: 'value',
   timestamp: 'timestamp',
+  properties: 'properties',
+};
+
+export const presentCorrection = (correction: UsageCorrection) => ({
+  transaction_id: correction.transactionId,
+  action: correction.action.toLowerCase(),
+  before: presentStored(correction.before as StoredContent),
+  after: correction.after ? presentStored(correction.after as StoredContent) : null,
+  reason: correction.reason ?? null,
+  created_at: correction.createdAt.toISOString(),
+});
+
+type StoredContent = { value: string };
+const presentStored = (content: StoredContent) => ({ ...content, value: rawNumber(content.value) });
+
+/** What a correction means for an invoice that is final. */
+export const presentProposal = (proposal: UsageProposal) => {
+  const { currency } = proposal;
+  const [previous, corrected] = [BigInt(proposal.previousMinor), BigInt(proposal.correctedMinor)];
+  return {
+    kind: proposal.kind.toLowerCase(),
+    metric: proposal.metric,
+    invoice_id: proposal.invoiceId && publicId('invoice', proposal.invoiceId),
+    invoice_line_id: proposal.invoiceLineId && publicId('invoiceLine', proposal.invoiceLineId),
+    currency,
+    previous_amount: amount(previous, currency),
+    corrected_amount: amount(corrected, currency),
+    difference: amount(corrected - previous, currency),
+  };
 };
 
 export const presentDelivery = (delivery: WebhookDelivery, eventType: string | null) => ({

@@ -4,6 +4,8 @@ import { type Money, parseMoney } from '../domain/money.js';
 import { paymentsByIds } from '../payment/paymentMethods.js';
 import { eventsByIds, readEvents } from '../platform/eventLog.js';
 import { publicId, uuidOf } from '../platform/ids.js';
+import { correctionsByIds } from '../usage/corrections.js';
+import { correctUsage } from '../usage/correctUsage.js';
 import { recordUsage } from '../usage/recordUsage.js';
 import { presentUsage } from '../usage/usage.present.js';
 import { usageHistory, usageSummary } from '../usage/usageSummary.js';
@@ -28,10 +30,19 @@ import {
   pageQuery,
   readQuery,
   topUpBody,
+  usageCorrectionsBody,
   usageEventsBody,
   webhookBody,
 } from './parseRest.js';
-import { presentDelivery, presentEvent, presentTopUp, presentTransaction, presentUsageResult } from './presentRest.js';
+import {
+  presentCorrection,
+  presentDelivery,
+  presentEvent,
+  presentProposal,
+  presentTopUp,
+  presentTransaction,
+  presentUsageResult,
+} from './presentRest.js';
 import { type Call, type Route, route } from './restRoute.js';
 
 /** Usage, the wallet, webhooks and the event log. */
@@ -66,6 +77,23 @@ export const meteringRoutes: readonly Route[] = [
     handle: async ({ deps, actor }, events) => {
       const { results, watermark } = await recordUsage(deps, actor, events);
       return { body: { results: results.map(presentUsageResult), watermark } };
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/usage/corrections',
+    scope: 'usage:write',
+    body: usageCorrectionsBody,
+    handle: async ({ deps, actor, em, accountId, idempotencyKey }, { corrections }) => {
+      const { correctionIds, proposals, replayed } = await correctUsage(deps, actor, { idempotencyKey, corrections });
+      const made = await correctionsByIds(em, accountId, correctionIds);
+      const { timeZone } = await accountById(em, accountId);
+      const body = {
+        usage: presentUsage(await usageSummary(em, { accountId, clock: deps.clock }), timeZone),
+        corrections: correctionIds.map((id) => presentCorrection(made.get(id)!)),
+        proposals: proposals.map(presentProposal),
+      };
+      return { body, replayed };
     },
   }),
 

@@ -29,8 +29,10 @@ import {
   SubscriptionPayloadResolver,
   SubscriptionResolver,
 } from '../subscription/subscription.resolver.js';
+import { CorrectUsageResolver, UsageProposalResolver } from '../usage/correctUsage.resolver.js';
 import { FinalizeInvoiceResolver } from '../usage/finalizeInvoice.resolver.js';
 import { UsageItemResolver, UsageResolver, UsageThresholdEventResolver } from '../usage/usage.resolver.js';
+import { InvoiceLineEventsResolver, UsageEventResolver } from '../usage/usageEvents.resolver.js';
 import { AccountWalletResolver, WalletResolver, WalletTransactionResolver } from '../wallet/wallet.resolver.js';
 import { WebhookDeliveryResolver, WebhookEndpointResolver } from '../webhook/webhook.resolver.js';
 import { NodeResolver } from './node.resolver.js';
@@ -63,6 +65,10 @@ export function createSchema(): GraphQLSchema {
       UsageResolver,
       UsageItemResolver,
       UsageThresholdEventResolver,
+      UsageEventResolver,
+      InvoiceLineEventsResolver,
+      CorrectUsageResolver,
+      UsageProposalResolver,
       InvoiceResolver,
       InvoiceLineResolver,
       InvoiceCreditNotesResolver,

@@ -1,9 +1,9 @@
-import type { Decimal } from './decimal.js';
+import { type Aggregation, type Opening, placeReading, type Reading, weightedUse } from './aggregate.js';
+import { type Decimal, zero } from './decimal.js';
 import type { Period } from './period.js';
 import { type ChargeModel, maxQuantity, mostQuantity, type OveragePolicy } from './rating.js';
+import { refuseEvent, refuseUse, reject, type UsageRejection } from './refuseUsage.js';
 import { crossThresholds } from './thresholds.js';
-
-export type Aggregation = 'COUNT' | 'SUM' | 'MAX' | 'LATEST' | 'UNIQUE' | 'WEIGHTED_SUM';
 
 /** A metric's counter over one subscription period, with all that deciding on an event needs. */
 export interface UsageWindow {
@@ -23,8 +23,24 @@ export interface UsageWindow {
   latestAt: Date | null;
   percents: readonly number[];
   fired: readonly number[];
-  /** When its usage was billed; a closed window takes no more events. */
+  /** UNIQUE: the event property whose distinct values count. */
+  property: string | null;
+  /** UNIQUE: of the batch's values, those that count here already. */
+  knownValues: ReadonlySet<string>;
+  /** LATEST and WEIGHTED_SUM: what the period began with. */
+  opening: Opening | null;
+  /** WEIGHTED_SUM: the level as of `latestAt`, and level × milliseconds from the period's start until then. */
+  level: Decimal | null;
+  accrued: Decimal | null;
+  /**
+   * WEIGHTED_SUM: the readings by time, complete from before the batch's earliest event on; `null` until somebody asks for
+   * them (`lacking`). A batch in order of time needs none.
+   */
+  readings: readonly Reading[] | null;
+  /** When its usage was billed; a closed window takes no more events, unless its invoice still waits for them. */
   closedAt: Date | null;
+  /** The invoice that waits as a draft for its late events. */
+  draftInvoiceId: string | null;
 }
 
 export interface UsageEvent {
@@ -32,6 +48,8 @@ export interface UsageEvent {
   metric: string;
   value: Decimal;
   timestamp: Date;
+  /** Of a UNIQUE metric: the value of its property, as text, where the event has one. */
+  uniqueValue?: string | null;
 }
 
 export type UsageDecision =
@@ -39,19 +57,14 @@ export type UsageDecision =
   | { status: 'DUPLICATE' }
   | UsageRejection;
 
-interface UsageRejection {
-  status: 'REJECTED';
-  code: 'INVALID' | 'LIMIT_EXCEEDED' | 'ILLEGAL_STATE' | 'NOT_FOUND';
-  message: string;
-  field: string;
-}
-
 /** What a batch made of a window that got at least one event: the new values, and the thresholds to tell about. */
 export interface WindowChange {
   windowId: string;
   used: Decimal;
   eventCount: number;
   latestAt: Date | null;
+  level: Decimal | null;
+  accrued: Decimal | null;
   crossed: number[];
   cleared: number[];
   fired: number[];
@@ -66,19 +79,17 @@ interface Counter {
   used: Decimal;
   eventCount: number;
   latestMs: number;
+  /** UNIQUE: values of the batch that count. */
+  readonly values: Set<string>;
+  /** WEIGHTED_SUM: by time, and what they have accrued until the last of them. */
+  readonly readings: Reading[];
+  accrued: Decimal;
 }
 
 /** How long after its end a window may still be named by an event. */
 export const lateMs = 24 * 3_600_000;
-const aheadMs = 5 * 60_000;
+export const aheadMs = 5 * 60_000;
 const namedMetrics = 20;
-
-const reject = (code: UsageRejection['code'], field: string, message: string): UsageRejection => ({
-  status: 'REJECTED',
-  code,
-  message,
-  field,
-});
 
 const startCounting = (window: UsageWindow): Counter => ({
   window,
@@ -88,6 +99,14 @@ const startCounting = (window: UsageWindow): Counter => ({
   used: window.used,
   eventCount: window.eventCount,
   latestMs: window.latestAt?.getTime() ?? Number.NEGATIVE_INFINITY,
+  values: new Set(window.knownValues),
+  readings: [...(window.readings ?? [lastReading(window)])],
+  accrued: window.accrued ?? zero,
+});
+
+const lastReading = ({ latestAt, level }: UsageWindow): Reading => ({
+  atMs: latestAt?.getTime() ?? Number.NEGATIVE_INFINITY,
+  value: level ?? zero,
 });
 
 /** Where use is charged, what it costs must stay an amount that an invoice can hold. */
@@ -100,17 +119,21 @@ const mostUsed = ({ overage, charge, currency }: UsageWindow): Decimal =>
  *
  * - A transactionId in `seen`, or accepted earlier in the batch, is a DUPLICATE whatever its content; one that was
  *   rejected may be sent again.
- * - The timestamp chooses the window. Up to 24 h after the end of one already closed, its events count in the metric's
- *   next open window, marked late. More than 5 minutes ahead of `now` is refused.
- * - COUNT counts events whatever their value. SUM also takes negative values (reversals) down to a total of 0. MAX and
- *   LATEST take no negative value; for LATEST an event older than the latest is accepted without effect, and of two at
- *   the same instant the later in order holds.
+ * - The timestamp chooses the window. Up to 24 h after the end of one already closed, its events count in it while its
+ *   invoice waits for them as a draft, and otherwise in the metric's next open window, marked late. More than 5 minutes
+ *   ahead of `now` is refused.
+ * - COUNT counts events whatever their value, UNIQUE distinct values of a property, which every event must have. SUM also
+ *   takes negative values (reversals) down to a total of 0. MAX, LATEST and WEIGHTED_SUM take no negative value. For LATEST
+ *   an event older than the latest is accepted without effect; for it and WEIGHTED_SUM, of two at the same instant the
+ *   later in order holds.
+ * - WEIGHTED_SUM weighs each level with the time it stood, the last one until the period's end (see `weightedUse`).
  * - No event may raise the use above 1e15, or, where overage is CHARGE, above what costs `maxChargeMinor` (9e15 minor
  *   units) at the window's price: use × price is then bounded whatever the limit is.
  * - Overage BLOCK refuses an event that would raise the use above the limit.
  * - Thresholds compare the use before and after the whole batch: what it crosses on the way and leaves again is silent.
  *
- * Throws an `Error` for UNIQUE and WEIGHTED_SUM, which no published metric has.
+ * `lacking` are the WEIGHTED_SUM windows that got a reading older than their latest and no `readings` to place it among:
+ * unless it is empty, the rest of the answer is worth nothing, and the batch is to be decided again with them.
  */
 export function decideUsage({
   events,
@@ -124,7 +147,7 @@ export function decideUsage({
   seen: ReadonlySet<string>;
   knownMetrics: ReadonlySet<string>;
   now: Date;
-}): { decisions: UsageDecision[]; changes: WindowChange[] } {
+}): { decisions: UsageDecision[]; changes: WindowChange[]; lacking: string[] } {
   const nowMs = now.getTime();
   const counters = windows.map(startCounting);
   const countersByMetric = Map.groupBy(
@@ -132,6 +155,7 @@ export function decideUsage({
     ({ window }) => window.metric,
   );
   const accepted = new Set<string>();
+  const lacking = new Set<string>();
 
   const decide = (event: UsageEvent): UsageDecision => {
     if (seen.has(event.transactionId) || accepted.has(event.transactionId)) return { status: 'DUPLICATE' };
@@ -151,11 +175,15 @@ export function decideUsage({
       return reject('ILLEGAL_STATE', 'timestamp', message);
     }
     const { counter, late } = place;
-    const used = usedAfter(counter, event, timestampMs);
-    const refusal = refuseUse(counter, event, used);
+    if (counter.window.readings === null && isOlder(counter, timestampMs)) lacking.add(counter.window.id);
+    const after = countIn(counter, event, timestampMs);
+    const { window, used: before, mostUsed: most } = counter;
+    const refusal =
+      refuseEvent({ window, most, event }) ?? refuseUse({ window, most, before, used: after.used, event });
     if (refusal) return refusal;
 
-    counter.used = used;
+    after.keep?.();
+    counter.used = after.used;
     counter.eventCount += 1;
     counter.latestMs = Math.max(counter.latestMs, timestampMs);
     accepted.add(event.transactionId);
@@ -164,7 +192,7 @@ export function decideUsage({
 
   const decisions = events.map(decide);
   const changes = counters.filter(({ window, eventCount }) => eventCount > window.eventCount).map(changeOf);
-  return { decisions, changes };
+  return { decisions, changes, lacking: [...lacking] };
 }
 
 /** `counters` ascend by start. Where two periods overlap, the one that began last covers the timestamp. */
@@ -177,49 +205,44 @@ function chooseCounter(
   if (!covering) return undefined;
   if (covering.window.closedAt === null) return { counter: covering, late: false };
   if (nowMs >= covering.endMs + lateMs) return undefined;
+  if (covering.window.draftInvoiceId !== null) return { counter: covering, late: false };
   const next = counters.find(({ window, startMs }) => window.closedAt === null && startMs > covering.startMs);
   return next && { counter: next, late: true };
 }
 
-function usedAfter({ window, used, latestMs }: Counter, { value }: UsageEvent, timestampMs: number): Decimal {
+const isOlder = ({ window, readings }: Counter, timestampMs: number): boolean =>
+  window.aggregation === 'WEIGHTED_SUM' && timestampMs < readings[0]!.atMs;
+
+/** The use with the event; `keep` notes what it leaves beside the use, once the event is accepted. */
+function countIn(counter: Counter, event: UsageEvent, timestampMs: number): { used: Decimal; keep?: () => void } {
+  const { window, used, latestMs, values, readings } = counter;
+  const { value, uniqueValue } = event;
   switch (window.aggregation) {
     case 'COUNT':
-      return used.plus(1);
+      return { used: used.plus(1) };
     case 'SUM':
-      return used.plus(value);
+      return { used: used.plus(value) };
     case 'MAX':
-      return value.greaterThan(used) ? value : used;
+      return { used: value.greaterThan(used) ? value : used };
     case 'LATEST':
-      return timestampMs >= latestMs ? value : used;
+      return { used: timestampMs >= latestMs ? value : used };
     case 'UNIQUE':
-    case 'WEIGHTED_SUM':
-      throw new Error(`aggregation ${window.aggregation} is not supported yet`);
+      if (uniqueValue == null || values.has(uniqueValue)) return { used };
+      return { used: used.plus(1), keep: () => values.add(uniqueValue) };
+    case 'WEIGHTED_SUM': {
+      const reading = { atMs: timestampMs, value };
+      const placed = placeReading(readings, reading, window.period);
+      const accrued = counter.accrued.plus(placed.accrued);
+      const last = placed.index === readings.length ? reading : readings.at(-1)!;
+      return {
+        used: weightedUse({ accrued, last, period: window.period }),
+        keep: () => {
+          readings.splice(placed.index, 0, reading);
+          counter.accrued = accrued;
+        },
+      };
+    }
   }
-}
-
-/** Why the event may not take the window's use from what it is to `used`; `undefined` when it may. */
-function refuseUse(
-  { window, used: before, mostUsed: most }: Counter,
-  { value }: UsageEvent,
-  used: Decimal,
-): UsageRejection | undefined {
-  const { metric, aggregation, limit, overage } = window;
-  if ((aggregation === 'MAX' || aggregation === 'LATEST') && value.lessThan(0)) {
-    return reject('INVALID', 'value', `${value.toFixed()} is below 0, which a ${aggregation} metric can't be`);
-  }
-  if (used.lessThan(0)) {
-    const message = `${value.toFixed()} would take the use of '${metric}' below 0: it is ${before.toFixed()}`;
-    return reject('INVALID', 'value', message);
-  }
-  if (used.greaterThan(most) && used.greaterThan(before)) {
-    const message = `${value.toFixed()} would take the use of '${metric}' to ${used.toFixed()}: at most ${most.toFixed()} can be counted in a period`;
-    return reject('INVALID', 'value', message);
-  }
-  if (overage === 'BLOCK' && limit !== null && used.greaterThan(limit) && used.greaterThan(before)) {
-    const message = `'${metric}' is limited to ${limit.toFixed()}: ${before.toFixed()} used, and the event's value is ${value.toFixed()}`;
-    return reject('LIMIT_EXCEEDED', 'value', message);
-  }
-  return undefined;
 }
 
 function unknownMetric(metric: string, knownMetrics: ReadonlySet<string>): string {
@@ -229,10 +252,31 @@ function unknownMetric(metric: string, knownMetrics: ReadonlySet<string>): strin
   return `No metric '${metric.slice(0, 80)}': known metrics are ${names}`;
 }
 
-const changeOf = ({ window, used, eventCount, latestMs }: Counter): WindowChange => ({
+const changeOf = ({ window, used, eventCount, latestMs, readings, accrued }: Counter): WindowChange => ({
   windowId: window.id,
   used,
   eventCount,
   latestAt: new Date(latestMs),
+  ...(window.aggregation === 'WEIGHTED_SUM'
+    ? { level: readings.at(-1)!.value, accrued }
+    : { level: null, accrued: null }),
   ...crossThresholds({ used, limit: window.limit, percents: window.percents, fired: window.fired }),
 });
+
+/** Why a correction may not make an event so; `undefined` when it may. */
+export const refuseReplacement = (
+  window: UsageWindow,
+  event: Pick<UsageEvent, 'value' | 'uniqueValue'>,
+): UsageRejection | undefined => refuseEvent({ window, most: mostUsed(window), event });
+
+/**
+ * Why corrections may not take a window's use to `used`; `undefined` when they may. Only where one is a replacement are they
+ * held to the limit of overage BLOCK: an event that is taken back is nobody's new use.
+ */
+export function refuseCorrected(
+  window: UsageWindow,
+  { used, replaced }: { used: Decimal; replaced: boolean },
+): UsageRejection | undefined {
+  const refusal = refuseUse({ window, most: mostUsed(window), before: window.used, used });
+  return refusal?.code === 'LIMIT_EXCEEDED' && !replaced ? undefined : refusal;
+}

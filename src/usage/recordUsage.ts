@@ -1,6 +1,6 @@
-import { Account } from '../account/account.entity.js';
 import { operatorAccountId } from '../account/apiKeys.js';
 import { Metric } from '../catalog/plan.entity.js';
+import { isLevel } from '../domain/aggregate.js';
 import { BillingError, invalid, type UserErrorCode } from '../domain/errors.js';
 import { decideUsage, type UsageDecision, type UsageWindow, type WindowChange } from '../domain/usage.js';
 import { type Actor, requireScope } from '../platform/actor.js';
@@ -10,10 +10,13 @@ import { type Db, TransactionRace, type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { uuidOf } from '../platform/ids.js';
 import { rowsOf, sql } from '../platform/sql.js';
-import { presentThreshold } from './usage.present.js';
+import { announceUsage } from './announceUsage.js';
+import { redraftWindows } from './draftLines.js';
+import { withKnownValues, withReadings, withUniqueValue } from './lookBack.js';
+import { carryLevels } from './recountWindows.js';
 import { type DatedUsageEvent, type ParsedUsageEvent, parseUsageEvent, type UsageEventInput } from './usageEvent.js';
 import { readWatermark } from './usageSummary.js';
-import { lockWindows } from './windows.js';
+import { type LockedWindow, lockWindows } from './windows.js';
 
 export type { UsageEventInput };
 
@@ -152,21 +155,30 @@ function ingestOf(deps: Needs): Ingest {
 
 /**
  * One transaction: lock the windows, decide, write. Two statements; a third looks for repeats when one turned up, or when
- * an event is refused (a repeat of an accepted one answers DUPLICATE whatever its content). An event without a window is
- * looked at twice: a renewal that this waited for has opened windows that the waiting statement could not see.
+ * an event is refused (a repeat of an accepted one answers DUPLICATE whatever its content); one more looks for the values
+ * that UNIQUE windows know, and one for the readings among which a WEIGHTED_SUM window places an older one. An event
+ * without a window is looked at twice: a renewal that this waited for has opened windows that the waiting statement could
+ * not see.
  */
 async function recordBatch(deps: Needs, accountId: string, arrived: readonly ParsedUsageEvent[]): Promise<Recorded[]> {
   let lookForRepeats = false;
   let lookedTwice = false;
   return transact(deps, accountId, async (tx) => {
-    const events = arrived.map((event): DatedUsageEvent => ({ ...event, timestamp: event.timestamp ?? tx.now }));
-    const windows = await lockWindows(tx, events);
+    const dated = arrived.map((event): DatedUsageEvent => ({ ...event, timestamp: event.timestamp ?? tx.now }));
+    const locked = await lockWindows(tx, dated);
+    const events = withUniqueValue(dated, locked);
+    let windows = await withKnownValues(tx, { events, windows: locked });
     const knownMetrics = await metricsKnown(tx, { windows, events });
-    const decide = (seen: ReadonlySet<string>) => decideUsage({ events, windows, seen, knownMetrics, now: tx.now });
-    let decided = decide(lookForRepeats ? await recordedIds(tx, events) : new Set());
+    const decide = async (seen: ReadonlySet<string>) => {
+      const first = decideUsage({ events, windows, seen, knownMetrics, now: tx.now });
+      if (first.lacking.length === 0) return first;
+      windows = await withReadings(tx, { events, windows, lacking: first.lacking });
+      return decideUsage({ events, windows, seen, knownMetrics, now: tx.now });
+    };
+    let decided = await decide(lookForRepeats ? await recordedIds(tx, events) : new Set());
     if (!lookForRepeats && decided.decisions.some((d) => d.status === 'REJECTED')) {
       lookForRepeats = true;
-      decided = decide(await recordedIds(tx, events));
+      decided = await decide(await recordedIds(tx, events));
     }
     if (!lookedTwice && decided.decisions.some((d) => d.status === 'REJECTED' && d.code === 'ILLEGAL_STATE')) {
       lookedTwice = true;
@@ -184,9 +196,23 @@ async function recordBatch(deps: Needs, accountId: string, arrived: readonly Par
       lookForRepeats = true;
       throw new TransactionRace();
     }
-    await announce(tx, windows, changes);
+    await announceUsage(tx, windows, changes);
+    await settleDrafts(tx, { windows, changes });
     return answers.map((decision) => ({ decision, watermark }));
   });
+}
+
+/** Late events moved counters of periods that are over: the level the next ones began with follows, and so do the drafts. */
+async function settleDrafts(
+  tx: Tx,
+  { windows, changes }: { windows: readonly LockedWindow[]; changes: readonly WindowChange[] },
+): Promise<void> {
+  const changed = new Set(changes.map(({ windowId }) => windowId));
+  const over = windows.filter((window) => window.draftInvoiceId !== null && changed.has(window.id));
+  if (over.length === 0) return;
+  const levels = over.filter(({ aggregation }) => isLevel(aggregation)).map(({ id }) => id);
+  const recounted = levels.length === 0 ? [] : await carryLevels(tx, levels);
+  await redraftWindows(tx, [...over, ...recounted.map(({ after }) => after)]);
 }
 
 /** A period that is over is renewed within seconds; until then its successor's events are asked to come again. */
@@ -237,58 +263,33 @@ async function writeBatch(
   const [row] = await rowsOf(
     tx.em,
     sql<{ inserted: string; watermark: string }>`
-      with inserted as (
-        insert into usage_event (account_id, id, metric_code, value, occurred_at, window_id, late, properties, recorded_at)
-        select ${accountId}::uuid, e.id, e.metric_code, e.value, e.occurred_at, e.window_id, e.late, e.properties, ${now}
-        from unnest(${accepted.map(({ event }) => event.transactionId)}::text[], ${accepted.map(({ event }) => event.metric)}::text[],
+      with marked as (
+        insert into usage_cursor (account_id, id, watermark) values (${accountId}, ${accountId}, 1)
+        on conflict (account_id, id) do update set watermark = usage_cursor.watermark + 1
+        returning watermark
+      ), inserted as (
+        insert into usage_event (account_id, id, metric_code, value, occurred_at, window_id, late, properties, unique_value, recorded_at,
+          watermark, position)
+        select ${accountId}::uuid, e.id, e.metric_code, e.value, e.occurred_at, e.window_id, e.late, e.properties, e.unique_value, ${now},
+          marked.watermark, e.position
+        from marked, unnest(${accepted.map(({ event }) => event.transactionId)}::text[], ${accepted.map(({ event }) => event.metric)}::text[],
           ${accepted.map(({ event }) => event.value.toFixed())}::numeric[], ${accepted.map(({ event }) => event.timestamp)}::timestamptz[],
           ${accepted.map(({ decision }) => decision.windowId)}::uuid[], ${accepted.map(({ decision }) => decision.late)}::boolean[],
-          ${accepted.map(({ event }) => event.properties)}::jsonb[])
-          as e (id, metric_code, value, occurred_at, window_id, late, properties)
+          ${accepted.map(({ event }) => event.properties)}::jsonb[], ${accepted.map(({ event }) => event.uniqueValue ?? null)}::text[])
+          with ordinality as e (id, metric_code, value, occurred_at, window_id, late, properties, unique_value, position)
         order by e.id
         on conflict (account_id, id) do nothing
         returning 1
       ), counted as (
-        update usage_window set used = c.used, event_count = c.event_count, latest_at = c.latest_at, fired_percents = c.fired::numeric[]
+        update usage_window set used = c.used, event_count = c.event_count, latest_at = c.latest_at, level = c.level,
+          accrued = c.accrued, fired_percents = c.fired::numeric[]
         from unnest(${changes.map((c) => c.windowId)}::uuid[], ${changes.map((c) => c.used.toFixed())}::numeric[],
           ${changes.map((c) => c.eventCount)}::int[], ${changes.map((c) => c.latestAt)}::timestamptz[],
-          ${changes.map((c) => `{${c.fired.join(',')}}`)}::text[]) as c (id, used, event_count, latest_at, fired)
+          ${changes.map((c) => c.level?.toFixed() ?? null)}::numeric[], ${changes.map((c) => c.accrued?.toFixed() ?? null)}::numeric[],
+          ${changes.map((c) => `{${c.fired.join(',')}}`)}::text[]) as c (id, used, event_count, latest_at, level, accrued, fired)
         where usage_window.account_id = ${accountId} and usage_window.id = c.id
-      ), marked as (
-        insert into usage_cursor (account_id, id, watermark) values (${accountId}, ${accountId}, 1)
-        on conflict (account_id, id) do update set watermark = usage_cursor.watermark + 1
-        returning watermark
       )
       select (select count(*) from inserted) as inserted, (select watermark from marked) as watermark`,
   );
   return { inserted: Number(row!.inserted), watermark: BigInt(row!.watermark) };
-}
-
-/** Events for the thresholds that were crossed, a hint for the live summaries, and a look at the wallet where usage costs. */
-async function announce(tx: Tx, windows: readonly UsageWindow[], changes: readonly WindowChange[]): Promise<void> {
-  tx.touchUsage();
-  const changed = changes.map((change) => ({ change, window: windows.find((w) => w.id === change.windowId)! }));
-  if (changed.some(({ change }) => change.crossed.length + change.cleared.length > 0)) {
-    const { timeZone } = await tx.em.findOneOrFail(Account, { id: tx.accountId });
-    for (const { change, window } of changed) {
-      const of = { window, used: change.used, timeZone };
-      for (const percent of change.crossed)
-        tx.emit({ type: 'usage.threshold', data: presentThreshold({ ...of, percent }) });
-      for (const percent of change.cleared)
-        tx.emit({ type: 'usage.threshold_cleared', data: presentThreshold({ ...of, percent }) });
-    }
-  }
-  const costs = changed.some(
-    ({ change, window }) =>
-      window.overage === 'CHARGE' && (window.limit === null || change.used.greaterThan(window.limit)),
-  );
-  if (costs) {
-    await rowsOf(
-      tx.em,
-      // A due time that has passed is one that a recharge is just looking at: wait for it, and ask for another look.
-      sql`update wallet set recharge_due_at = ${tx.now}
-          where account_id = ${tx.accountId} and auto_recharge_enabled
-            and (recharge_due_at is null or recharge_due_at <= ${tx.now})`,
-    );
-  }
 }

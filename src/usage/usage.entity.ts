@@ -38,7 +38,7 @@ export const UsageWindow = defineEntity({
     accrued: p.decimal().precision(60).scale(12).nullable(),
     /** The invoice that waits as DRAFT for this period's late events; they still count here until it is finalised. */
     draftInvoiceId: p.uuid().nullable(),
-    /** Set when its usage was invoiced: nothing counts here after that. */
+    /** Set when its usage was invoiced: nothing counts here after that, but late events while the invoice is a draft. */
     closedAt: instant().nullable(),
   },
   uniques: [{ properties: ['accountId', 'metricCode', 'periodStart', 'subscriptionId'] }],
@@ -63,6 +63,9 @@ export const UsageEventEntity = defineEntity({
     /** UNIQUE: the value of the metric's property. */
     uniqueValue: text().nullable(),
     recordedAt: instant(),
+    /** Its place in the order in which the account's events were accepted: the commit that counted it, and the place therein. */
+    watermark: p.bigint(),
+    position: p.integer(),
     /** Set when a correction took it back; it is kept for audit and counts nowhere. */
     voidedAt: instant().nullable(),
   },

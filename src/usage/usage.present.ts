@@ -1,6 +1,7 @@
+import type { EventContent } from '../domain/correction.js';
 import type { Decimal } from '../domain/decimal.js';
 import { lastDay, localDate, type Period } from '../domain/period.js';
-import { rawNumber } from '../platform/exactJson.js';
+import { parseExact, rawNumber } from '../platform/exactJson.js';
 import type { UsageSummary } from './usageSummary.js';
 
 const number = (value: Decimal | null) => (value === null ? null : rawNumber(value.toFixed()));
@@ -39,9 +40,46 @@ export function presentThreshold({
     threshold_percent: percent,
     limit: number(window.limit),
     used: number(used),
-    period_start: localDate(window.period.start, timeZone),
-    period_end: lastDay(window.period, timeZone),
-    starts_at: window.period.start.toISOString(),
-    ends_at: window.period.end.toISOString(),
+    ...presentPeriod(window.period, timeZone),
   };
 }
+
+const presentPeriod = (period: Period, timeZone: string) => ({
+  period_start: localDate(period.start, timeZone),
+  period_end: lastDay(period, timeZone),
+  starts_at: period.start.toISOString(),
+  ends_at: period.end.toISOString(),
+});
+
+/** `data` of `usage.corrected`: what the event said and says, and the use of its window since. */
+export function presentCorrected({
+  correction,
+  event,
+  after,
+  window,
+  timeZone,
+}: {
+  correction: { action: string; reason: string | null };
+  event: EventContent & { transactionId: string };
+  after: EventContent | null;
+  window: { metric: string; used: Decimal; period: Period };
+  timeZone: string;
+}) {
+  return {
+    transaction_id: event.transactionId,
+    metric: window.metric,
+    action: correction.action.toLowerCase(),
+    reason: correction.reason,
+    before: presentContent(event),
+    after: after && presentContent(after),
+    used: number(window.used),
+    ...presentPeriod(window.period, timeZone),
+  };
+}
+
+/** What an event says. */
+export const presentContent = ({ value, timestamp, properties }: EventContent) => ({
+  value: number(value),
+  timestamp: timestamp.toISOString(),
+  properties: properties === null ? null : parseExact(properties),
+});

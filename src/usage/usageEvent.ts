@@ -1,6 +1,6 @@
-import type { Decimal } from '../domain/decimal.js';
-import { parseDecimal } from '../domain/decimal.js';
+import { Decimal, parseDecimal } from '../domain/decimal.js';
 import { invalid } from '../domain/errors.js';
+import { isRawNumber, parseExact, plainDigits, type RawNumber } from '../platform/exactJson.js';
 import { DateTime } from '../platform/scalars.js';
 
 export interface UsageEventInput {
@@ -23,6 +23,8 @@ export interface ParsedUsageEvent {
   timestamp: Date | undefined;
   /** JSON that PostgreSQL accepts. */
   properties: string | null;
+  /** Of a UNIQUE metric, once its property is known (see lookBack). */
+  uniqueValue?: string | null;
 }
 
 /** An event that has got its time. */
@@ -56,7 +58,7 @@ export function parseUsageEvent(input: UsageEventInput): ParsedUsageEvent {
     metric,
     value,
     timestamp: timestamp ?? undefined,
-    properties: parseProperties(input.properties),
+    properties: parseProperties(input.properties, 'properties'),
   };
 }
 
@@ -70,17 +72,18 @@ export function timestampOf(text: string): Date {
 }
 
 /** PostgreSQL's text holds neither a zero byte nor half of a surrogate pair. */
-const isStorable = (text: string): boolean => !text.includes('\0') && text.isWellFormed();
+export const isStorable = (text: string): boolean => !text.includes('\0') && text.isWellFormed();
 
-function parseProperties(properties: object | null | undefined): string | null {
+/** Properties as JSON that PostgreSQL accepts. Throws INVALID at `field`. */
+export function parseProperties(properties: object | null | undefined, ...field: (string | number)[]): string | null {
   if (properties == null) return null;
   if (typeof properties !== 'object' || Array.isArray(properties))
-    throw invalid('properties is not an object', 'properties');
+    throw invalid('properties is not an object', ...field);
   const look = (value: unknown, depth: number): void => {
     if (depth > maxPropertiesDepth)
-      throw invalid(`properties is more than ${maxPropertiesDepth} levels deep`, 'properties');
+      throw invalid(`properties is more than ${maxPropertiesDepth} levels deep`, ...field);
     if (typeof value === 'string' && !isStorable(value))
-      throw invalid('properties has characters that are no text', 'properties');
+      throw invalid('properties has characters that are no text', ...field);
     if (value === null || typeof value !== 'object') return;
     for (const [key, part] of Object.entries(value)) {
       look(key, depth);
@@ -89,4 +92,30 @@ function parseProperties(properties: object | null | undefined): string | null {
   };
   look(properties, 1);
   return JSON.stringify(properties);
+}
+
+const maxUniqueLength = 255;
+
+/**
+ * One property as text, for metrics that count its distinct values: 1 and "1" are the same, and so are 1 and 1.0. `null`
+ * when there is none, or it is neither a text of 1 to 255 characters nor a number nor true or false.
+ */
+export function propertyText(properties: string | null, name: string): string | null {
+  const values = new Map(Object.entries(properties === null ? {} : (parseExact(properties) as object)));
+  const value: unknown = values.get(name);
+  const text =
+    typeof value === 'string'
+      ? value
+      : typeof value === 'boolean'
+        ? String(value)
+        : isRawNumber(value)
+          ? numberText(value)
+          : '';
+  return text.length >= 1 && text.length <= maxUniqueLength ? text : null;
+}
+
+/** Without spare zeros; one with an exponent beyond all measure stays as it is written. */
+function numberText(number: RawNumber): string {
+  const digits = plainDigits(number);
+  return /e/i.test(digits) ? digits : new Decimal(digits).toFixed();
 }

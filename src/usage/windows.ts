@@ -1,6 +1,7 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { PlanFeature } from '../catalog/plan.entity.js';
 import { Metric } from '../catalog/plan.entity.js';
+import { isLevel } from '../domain/aggregate.js';
 import { Decimal, zero } from '../domain/decimal.js';
 import type { Period } from '../domain/period.js';
 import type { ChargeModel } from '../domain/rating.js';
@@ -10,6 +11,7 @@ import type { LineDraft } from '../invoice/issueInvoice.js';
 import type { Tx } from '../platform/db.js';
 import { newId } from '../platform/ids.js';
 import { instantOf, rowsOf, sql } from '../platform/sql.js';
+import { endedAt, movedPeriod } from './countedEvents.js';
 import { usageLine } from './rateWindow.js';
 import { UsageWindow } from './usage.entity.js';
 import { presentThreshold } from './usage.present.js';
@@ -29,29 +31,43 @@ interface RawWindow {
   latest_at: string | null;
   threshold_percents: string[];
   fired_percents: string[];
-  /** Null too while its invoice waits as DRAFT: it still counts. */
   closed_at: string | null;
+  subscription_id: string;
+  property: string | null;
+  opening_level: string | null;
+  opening_at: string | null;
+  level: string | null;
+  accrued: string | null;
+  draft_invoice_id: string | null;
 }
 
-/**
- * Locks, in one statement, the account's windows that these events may count in. Ordered by id, so that two batches never
- * wait for each other in a circle.
- */
-export async function lockWindows(
-  tx: Tx,
-  events: readonly { metric: string; timestamp: Date }[],
-): Promise<DomainWindow[]> {
+/** A window as the domain sees it, and whose it is. */
+export interface LockedWindow extends DomainWindow {
+  subscriptionId: string;
+}
+
+/** Locks, in one statement, the account's windows that these events may count in. */
+export function lockWindows(tx: Tx, events: readonly { metric: string; timestamp: Date }[]): Promise<LockedWindow[]> {
   const metrics = [...new Set(events.map((event) => event.metric))];
   const earliestMs = events.reduce((min, event) => Math.min(min, event.timestamp.getTime()), Number.POSITIVE_INFINITY);
+  return lockWindowsWhere(
+    tx,
+    sql<boolean>`w.metric_code = any(${metrics}::text[]) and (w.closed_at is null
+      or (w.period_end > ${new Date(earliestMs)} and w.period_end > ${new Date(tx.now.getTime() - lateMs)}))`,
+  );
+}
+
+/** Ordered by id, so that no two transactions wait for each other in a circle. */
+export async function lockWindowsWhere(tx: Tx, condition: ReturnType<typeof sql<boolean>>): Promise<LockedWindow[]> {
   const rows = await rowsOf(
     tx.em,
     sql<RawWindow>`
-      select id, metric_code, aggregation, period_start, period_end, limit_quantity, overage, charge, currency, used, event_count,
-        latest_at, threshold_percents::text[], fired_percents::text[], case when draft_invoice_id is null then closed_at end as closed_at
-      from usage_window
-      where account_id = ${tx.accountId} and metric_code = any(${metrics}::text[])
-        and (closed_at is null or draft_invoice_id is not null or (period_end > ${new Date(earliestMs)} and period_end > ${new Date(tx.now.getTime() - lateMs)}))
-      order by id for update`,
+      select w.id, w.metric_code, w.aggregation, w.period_start, w.period_end, w.limit_quantity, w.overage, w.charge, w.currency, w.used,
+        w.event_count, w.latest_at, w.threshold_percents::text[], w.fired_percents::text[], w.closed_at, w.subscription_id, m.property,
+        w.opening_level, w.opening_at, w.level, w.accrued, w.draft_invoice_id
+      from usage_window w left join metric m on m.code = w.metric_code
+      where w.account_id = ${tx.accountId} and (${condition})
+      order by w.id for update of w`,
   );
   return rows.map((row) => ({
     id: row.id,
@@ -68,6 +84,17 @@ export async function lockWindows(
     percents: row.threshold_percents.map(Number),
     fired: row.fired_percents.map(Number),
     closedAt: row.closed_at === null ? null : instantOf(row.closed_at),
+    subscriptionId: row.subscription_id,
+    property: row.property,
+    knownValues: new Set<string>(),
+    opening:
+      row.opening_level === null
+        ? null
+        : { level: new Decimal(row.opening_level), at: row.opening_at === null ? null : instantOf(row.opening_at) },
+    level: row.level === null ? null : new Decimal(row.level),
+    accrued: row.accrued === null ? null : new Decimal(row.accrued),
+    readings: null,
+    draftInvoiceId: row.draft_invoice_id,
   }));
 }
 
@@ -82,22 +109,27 @@ export interface WindowTerms {
 }
 
 /**
- * Opens a window for each metric of the plan. A LATEST metric is a level and goes on from where the subscription's last
- * window ended (a new subscription begins at zero); all others start at zero. Thresholds a level already stands above are announced for the new period.
+ * Opens a window for each metric of the plan. LATEST and WEIGHTED_SUM read a level, which goes on from where the
+ * subscription's last window ended (a new subscription begins at zero); all others start at zero. Thresholds a level
+ * already stands above are announced for the new period.
  */
 export async function openWindows(tx: Tx, terms: WindowTerms): Promise<void> {
   const levels = await rowsOf(
     tx.em,
-    sql<{ metric_code: string; used: string; latest_at: string | null }>`
-      select distinct on (metric_code) metric_code, used, latest_at from usage_window
-      where account_id = ${tx.accountId} and subscription_id = ${terms.subscriptionId} and aggregation = 'LATEST'
+    sql<{ metric_code: string; level: string; latest_at: string | null }>`
+      select distinct on (metric_code) metric_code, coalesce(level, used) as level, latest_at from usage_window
+      where account_id = ${tx.accountId} and subscription_id = ${terms.subscriptionId}
+        and aggregation in ('LATEST', 'WEIGHTED_SUM') and opening_level is not null
       order by metric_code, period_end desc, id desc`,
   );
   const metrics = await tx.em.find(Metric, { code: { $in: metricCodes(terms.features) } });
   for (const feature of terms.features) {
     const metric = metrics.find((m) => m.code === feature.metricCode);
     if (!metric) continue;
-    const level = metric.aggregation === 'LATEST' ? levels.find((l) => l.metric_code === metric.code) : undefined;
+    const last = levels.find((l) => l.metric_code === metric.code);
+    const openingLevel = isLevel(metric.aggregation) ? (last?.level ?? '0') : null;
+    const openingAt = isLevel(metric.aggregation) && last?.latest_at ? instantOf(last.latest_at) : null;
+    const weighs = metric.aggregation === 'WEIGHTED_SUM';
     const window = tx.em.create(UsageWindow, {
       accountId: tx.accountId,
       id: newId(),
@@ -110,8 +142,12 @@ export async function openWindows(tx: Tx, terms: WindowTerms): Promise<void> {
       periodEnd: terms.period.end,
       ...(terms.blocked ? nothingGranted : termsOf(feature)),
       currency: terms.currency,
-      used: level?.used ?? '0',
-      latestAt: level?.latest_at ? instantOf(level.latest_at) : null,
+      used: openingLevel ?? '0',
+      latestAt: openingAt,
+      openingLevel,
+      openingAt,
+      level: weighs ? openingLevel : null,
+      accrued: weighs ? '0' : null,
       thresholdPercents: terms.blocked ? [] : [...defaultThresholdPercents],
       firedPercents: [],
     });
@@ -128,24 +164,30 @@ export async function openWindows(tx: Tx, terms: WindowTerms): Promise<void> {
 export async function changeWindowLimits(tx: Tx, terms: WindowTerms): Promise<void> {
   const windows = await lockOpenWindows(tx, terms.subscriptionId);
   for (const window of windows) {
-    if (window.periodStart < terms.period.start) {
-      const periodStart = window.periodStart;
-      window.periodStart = terms.period.start;
+    const { periodStart } = window;
+    const start = periodStart < terms.period.start ? terms.period.start : periodStart;
+    const moved = await movedPeriod(tx.em, window, { start, end: terms.period.end });
+    if (periodStart < start) {
+      window.periodStart = start;
       await tx.em.flush(); // makes room for the one left behind: a metric has one window at a start
       tx.em.create(UsageWindow, {
         ...window,
         id: newId(),
         periodStart,
-        periodEnd: terms.period.start,
+        periodEnd: start,
         closedAt: tx.now,
         used: '0',
         eventCount: 0,
         latestAt: null,
+        openingLevel: null,
+        openingAt: null,
+        level: null,
+        accrued: null,
         firedPercents: [],
       });
     }
     Object.assign(window, termsUnder(terms.features, window.metricCode));
-    window.periodEnd = terms.period.end;
+    Object.assign(window, moved);
     fireThresholds(tx, window, terms.timeZone);
   }
   const known = new Set(windows.map((w) => w.metricCode));
@@ -166,8 +208,7 @@ export async function closeWindows(
   const windows = await lockOpenWindows(tx, subscriptionId);
   const lines: LineDraft[] = [];
   for (const window of windows) {
-    // Never before its start, whatever the clocks of two processes say.
-    if (at < window.periodEnd) window.periodEnd = at > window.periodStart ? at : window.periodStart;
+    Object.assign(window, await endedAt(tx.em, window, at));
     window.closedAt = at;
     window.draftInvoiceId = draftInvoiceId ?? null;
     lines.push(...usageLine(window));
@@ -203,9 +244,8 @@ export async function usageSoFar(
     { accountId, subscriptionId, closedAt: null },
     { disableIdentityMap: true, orderBy: { id: 'asc' } },
   );
-  return windows.flatMap((window) =>
-    usageLine({ ...window, periodEnd: at < window.periodEnd ? at : window.periodEnd }),
-  );
+  const ended = await Promise.all(windows.map(async (window) => ({ ...window, ...(await endedAt(em, window, at)) })));
+  return ended.flatMap(usageLine);
 }
 
 /**
@@ -221,11 +261,15 @@ export async function usageToBill(
     { accountId, closedAt: null },
     { disableIdentityMap: true, orderBy: { id: 'asc' } },
   );
-  return windows.flatMap((window) => {
-    if (!under) return usageLine(window);
-    const { start: periodStart, end: periodEnd } = under.period;
-    return usageLine({ ...window, ...termsUnder(under.features, window.metricCode), periodStart, periodEnd });
-  });
+  if (!under) return windows.flatMap(usageLine);
+  const moved = await Promise.all(
+    windows.map(async (window) => ({
+      ...window,
+      ...(await movedPeriod(em, window, under.period)),
+      ...termsUnder(under.features, window.metricCode),
+    })),
+  );
+  return moved.flatMap(usageLine);
 }
 
 const metricCodes = (features: readonly PlanFeature[]): string[] =>

@@ -59,6 +59,7 @@ const provedElsewhere: Record<string, string> = {
   resumeSubscription: 'test/subscription/pause.test.ts',
   undoScheduledChange: 'test/subscription/pause.test.ts',
   migrateSubscribers: 'test/subscription/migrate.test.ts',
+  correctUsage: 'test/usage/correctUsage.test.ts',
 };
 
 test('one account lives through every query and every mutation', async () => {

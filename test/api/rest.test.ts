@@ -593,6 +593,7 @@ describe('errors', () => {
     ['/usage', ['GET']],
     ['/usage/history', ['GET']],
     ['/usage/events', ['POST']],
+    ['/usage/corrections', ['POST']],
     ['/wallet', ['GET']],
     ['/wallet/top-up', ['POST']],
     ['/wallet/auto-recharge', ['PUT']],

@@ -1,4 +1,5 @@
-import { decideUsage, type UsageEvent, type UsageWindow, type WindowChange } from '../../src/domain/usage.js';
+import { Decimal } from '../../src/domain/decimal.js';
+import { decideUsage, lateMs, type UsageEvent, type UsageWindow, type WindowChange } from '../../src/domain/usage.js';
 import { april, hourMs, may, now, statuses, unitCharge, usageEvent, usageWindow } from './usageBuilders.js';
 
 const decide = (
@@ -86,8 +87,53 @@ describe('an aggregation turns events into use', () => {
     expect(decisions).toMatchObject([{ code: 'INVALID', field: 'value' }]);
   });
 
-  test.each(['UNIQUE', 'WEIGHTED_SUM'] as const)('%s is not supported yet', (aggregation) => {
-    expect(() => decide([usageEvent('t1', '1')], [usageWindow({ aggregation })])).toThrow('not supported yet');
+  test('UNIQUE counts each value once, of those that the window knows none, and needs one', () => {
+    const window = usageWindow({ aggregation: 'UNIQUE', property: 'user', used: '1', knownValues: new Set(['a']) });
+    const events = ['a', 'b', 'b', 'c'].map((uniqueValue, i) => usageEvent(`t${i}`, '7', { uniqueValue }));
+    const { decisions, changes } = decide([...events, usageEvent('t9', '1')], [window]);
+    expect(statuses(decisions)).toEqual(['ACCEPTED', 'ACCEPTED', 'ACCEPTED', 'ACCEPTED', 'INVALID']);
+    expect(decisions[4]).toMatchObject({ field: 'properties', message: expect.stringContaining("'user'") });
+    expect(changes[0]).toMatchObject({ eventCount: 4 });
+    expect(usedOf(changes[0])).toBe('3');
+  });
+
+  test('a value that a blocking limit refused is not known', () => {
+    const window = usageWindow({ aggregation: 'UNIQUE', property: 'user', limit: '1', overage: 'BLOCK' });
+    const events = ['a', 'b', 'b', 'a'].map((uniqueValue, i) => usageEvent(`t${i}`, '1', { uniqueValue }));
+    expect(statuses(decide(events, [window]).decisions)).toEqual([
+      'ACCEPTED',
+      'LIMIT_EXCEEDED',
+      'LIMIT_EXCEEDED',
+      'ACCEPTED',
+    ]);
+  });
+
+  test('WEIGHTED_SUM asks for the readings around one older than the latest, and for none otherwise', () => {
+    const latestAt = new Date('2026-04-11T00:00:00Z');
+    const window = usageWindow({
+      aggregation: 'WEIGHTED_SUM',
+      latestAt,
+      level: new Decimal(30),
+      accrued: new Decimal(0),
+    });
+    const newer = usageEvent('t1', '60', { timestamp: new Date('2026-04-12T00:00:00Z') });
+    const between = usageEvent('t2', '45', { timestamp: new Date('2026-04-11T12:00:00Z') });
+    const older = usageEvent('t3', '15', { timestamp: new Date('2026-04-10T00:00:00Z') });
+    expect(decide([newer, between], [window]).lacking).toEqual([]);
+    expect(decide([newer, older], [window]).lacking).toEqual(['april']);
+    const readings = [{ atMs: latestAt.getTime(), value: new Decimal(30) }];
+    const { lacking, changes } = decide([older], [{ ...window, readings }]);
+    // Nothing for 9 days, 15 for one, then 30 for 20 of 30 days.
+    expect([lacking, usedOf(changes[0])]).toEqual([[], '20.5']);
+  });
+
+  test('WEIGHTED_SUM compares with the limit what the level comes to by the end of the period', () => {
+    const window = usageWindow({ aggregation: 'WEIGHTED_SUM', overage: 'BLOCK', limit: '10' });
+    const half = new Date('2026-04-16T00:00:00Z');
+    const at = { timestamp: half };
+    const decided = decide([usageEvent('t1', '20.5', at), usageEvent('t2', '20', at)], [window], { now: half });
+    expect(statuses(decided.decisions)).toEqual(['LIMIT_EXCEEDED', 'ACCEPTED']);
+    expect(usedOf(decided.changes[0])).toBe('10');
   });
 
   test.each([
@@ -198,6 +244,17 @@ describe('the timestamp chooses the window', () => {
     expect(one([open, closed], inApril.timestamp, new Date('2026-05-02T00:00:00Z'))).toMatchObject({
       code: 'ILLEGAL_STATE',
     });
+  });
+
+  test('a closed window whose invoice waits as a draft takes its own events for 24 h, not marked late', () => {
+    const draft = usageWindow({ closedAt: april.end, draftInvoiceId: 'draft' });
+    const windows = [draft, usageWindow({ id: 'may', period: may })];
+    const inApril = usageEvent('t1', '1', { timestamp: new Date('2026-04-30T22:00:00Z') });
+    const at = (ms: number) => ({ now: new Date(april.end.getTime() + ms) });
+    const { decisions, changes } = decide([inApril], windows, at(lateMs - 1));
+    expect(decisions).toEqual([{ status: 'ACCEPTED', windowId: 'april', late: false }]);
+    expect(changes).toMatchObject([{ windowId: 'april', eventCount: 1 }]);
+    expect(decide([inApril], windows, at(lateMs)).decisions).toMatchObject([{ code: 'ILLEGAL_STATE' }]);
   });
 
   test('late events go to the earliest of several open windows after it', () => {
