@@ -3,7 +3,9 @@ import { MikroORM } from '@mikro-orm/postgresql';
 import pg from 'pg';
 import { createServer, type Server } from './api/server.js';
 import type { Config } from './config.js';
-import { createSandboxProvider, type SandboxProvider } from './integrations/payments/sandbox.js';
+import type { PaymentProvider } from './integrations/payments/provider.js';
+import { createSandboxProvider } from './integrations/payments/sandbox.js';
+import { createStripeProvider } from './integrations/payments/stripe.js';
 import { createPostgresPubSub } from './integrations/pubsub/postgres.js';
 import { ormConfig } from './ormConfig.js';
 import { createAccountLocks } from './platform/accountLocks.js';
@@ -30,7 +32,7 @@ const timeouts = { statement_timeout: 5_000, query_timeout: 6_000, connectionTim
 
 /** Everything that does the work, without a door: what the command line uses. */
 export interface Core {
-  readonly deps: Deps & { readonly payments: SandboxProvider };
+  readonly deps: Deps;
   readonly relay: Relay;
   setPublicUrl(url: string): void;
   close(): Promise<void>;
@@ -74,14 +76,13 @@ export async function openCore({ config, databaseUrl, log, clock = systemClock }
     url: databaseUrl,
     onError: (error) => log.warn({ err: error }, 'notifications between processes are interrupted; reconnecting'),
   });
-  const providerPool = new pg.Pool({ connectionString: databaseUrl, max: 5, allowExitOnIdle: true, ...timeouts });
-  providerPool.on('error', (error) => log.warn({ err: error }, 'sandbox payments: database connection lost'));
+  const provider = openProvider({ config, databaseUrl, log, clock });
   let publicUrl = config.publicUrl ?? `http://${config.host}:${config.port}`;
 
-  const features: Omit<Core['deps'], 'dueWork'> = {
+  const features: Omit<Deps, 'dueWork'> = {
     db,
     clock,
-    payments: createSandboxProvider({ pool: providerPool, now: () => clock.now() }),
+    payments: provider.payments,
     pubsub,
     feed: createEventFeed({ db, pubsub }),
     jobs: createJobs({ url: databaseUrl, log }),
@@ -96,7 +97,7 @@ export async function openCore({ config, databaseUrl, log, clock = systemClock }
     publicUrl: () => publicUrl,
   };
   const relay = createRelay({ db, pubsub, sinks: sinksOf(features) });
-  const deps: Core['deps'] = {
+  const deps: Deps = {
     ...features,
     dueWork: createDueWork({ db, clock, relay, sweeps: dueSweepsOf(features) }),
   };
@@ -114,10 +115,24 @@ export async function openCore({ config, databaseUrl, log, clock = systemClock }
       await deps.jobs.stop();
       await deps.locks.close();
       await pubsub.close();
-      await providerPool.end();
+      await provider.close();
       await orm.close();
     },
   };
+}
+
+/** Stripe where a key is configured, else the sandbox on a pool of its own: what it moves, no rollback takes back. */
+function openProvider({ config, databaseUrl, log, clock }: Required<CoreOptions>): {
+  payments: PaymentProvider;
+  close(): Promise<void>;
+} {
+  if (config.stripe) {
+    const payments = createStripeProvider({ ...config.stripe, onRejectedKey: (message) => log.error(message) });
+    return { payments, close: async () => {} };
+  }
+  const pool = new pg.Pool({ connectionString: databaseUrl, max: 5, allowExitOnIdle: true, ...timeouts });
+  pool.on('error', (error) => log.warn({ err: error }, 'sandbox payments: database connection lost'));
+  return { payments: createSandboxProvider({ pool, now: () => clock.now() }), close: () => pool.end() };
 }
 
 export interface App extends Core {

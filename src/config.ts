@@ -21,6 +21,8 @@ const environment = z.object({
   DEMO: flag,
   PAYMENT_PROVIDER: z.enum(['sandbox', 'stripe']).optional(),
   STRIPE_SECRET_KEY: text,
+  STRIPE_WEBHOOK_SECRET: text,
+  STRIPE_API_BASE: text,
   TEST_CLOCKS: flag,
   WEBHOOK_ALLOW_INSECURE: flag,
   INTROSPECTION: flag,
@@ -41,7 +43,9 @@ export interface Config {
   readonly databasePoolSize: number;
   readonly dataDir: string;
   readonly demo: boolean;
-  readonly paymentProvider: 'sandbox';
+  readonly paymentProvider: 'sandbox' | 'stripe';
+  /** Where payments go to Stripe; never logged. */
+  readonly stripe: StripeConfig | undefined;
   /** May every account that has no history yet get a test clock? Operators may in any case. */
   readonly testClocks: boolean;
   readonly webhookAllowInsecure: boolean;
@@ -49,6 +53,14 @@ export interface Config {
   readonly graphiql: boolean;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent';
   readonly seller: { readonly name: string; readonly lines: readonly string[] };
+}
+
+export interface StripeConfig {
+  readonly secretKey: string;
+  /** Undefined: nothing sent to us can be checked, so nothing is taken; events are then only read from Stripe's list. */
+  readonly webhookSecret: string | undefined;
+  /** Undefined: Stripe's own host. */
+  readonly apiBase: string | undefined;
 }
 
 /** What is wrong with the environment, each line with what to set instead. Printed at start-up without a stack. */
@@ -70,7 +82,8 @@ export function readConfig(env: Record<string, string | undefined> = process.env
       'NODE_ENV=production needs a PostgreSQL of its own. Add a line like\n  DATABASE_URL=postgresql://user:password@host:5432/billing',
     );
   }
-  const demo = e.DEMO ?? e.DATABASE_URL === undefined;
+  const stripe = readStripe(e, production);
+  const demo = e.DEMO ?? (e.DATABASE_URL === undefined && stripe === undefined);
   return {
     production,
     host: e.HOST ?? '127.0.0.1',
@@ -80,7 +93,8 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     databasePoolSize: e.DATABASE_POOL_SIZE,
     dataDir: e.DATA_DIR,
     demo,
-    paymentProvider: choosePaymentProvider(e, production),
+    paymentProvider: stripe ? 'stripe' : 'sandbox',
+    stripe,
     testClocks: e.TEST_CLOCKS ?? !production,
     webhookAllowInsecure: e.WEBHOOK_ALLOW_INSECURE ?? (demo && !production),
     introspection: e.INTROSPECTION ?? !production,
@@ -90,17 +104,58 @@ export function readConfig(env: Record<string, string | undefined> = process.env
   };
 }
 
-/** Money is the one thing that must not fall back in silence: production names its provider. */
-function choosePaymentProvider(e: z.infer<typeof environment>, production: boolean): 'sandbox' {
-  if (e.PAYMENT_PROVIDER === 'stripe' || (e.PAYMENT_PROVIDER === undefined && e.STRIPE_SECRET_KEY !== undefined)) {
+/** Undefined: test payments. Money is the one thing that must not fall back in silence: production names its provider. */
+function readStripe(e: z.infer<typeof environment>, production: boolean): StripeConfig | undefined {
+  const { PAYMENT_PROVIDER: provider, STRIPE_SECRET_KEY: secretKey, STRIPE_WEBHOOK_SECRET: webhookSecret } = e;
+  if (provider === 'sandbox' && secretKey !== undefined) {
     throw new ConfigError(
-      'STRIPE_SECRET_KEY is set, but this version has no Stripe adapter yet. Remove it, and for test payments add\n  PAYMENT_PROVIDER=sandbox',
+      'PAYMENT_PROVIDER=sandbox and STRIPE_SECRET_KEY contradict each other: remove one of the two',
     );
   }
-  if (production && e.PAYMENT_PROVIDER === undefined) {
+  if (provider !== 'stripe' && secretKey === undefined) {
+    if (webhookSecret !== undefined) {
+      throw new ConfigError(`STRIPE_WEBHOOK_SECRET is set, but no key to ask Stripe with. Add a line like\n${keyLine}`);
+    }
+    if (production && provider === undefined) {
+      throw new ConfigError(
+        'NODE_ENV=production does not fall back to test payments. To take real ones, add a line like\n' +
+          `${keyLine}\nand to run with test payments on purpose\n  PAYMENT_PROVIDER=sandbox`,
+      );
+    }
+    return undefined;
+  }
+  if (secretKey === undefined) {
     throw new ConfigError(
-      'NODE_ENV=production does not fall back to test payments. To run with them on purpose, add\n  PAYMENT_PROVIDER=sandbox',
+      `PAYMENT_PROVIDER=stripe needs the secret key of a Stripe account. Add a line like\n${keyLine}`,
     );
   }
-  return 'sandbox';
+  // None of these messages repeats what it found: it may be a secret in the wrong place.
+  if (!/^(sk|rk)_(test|live)_\w+$/.test(secretKey)) {
+    throw new ConfigError(
+      `STRIPE_SECRET_KEY is no secret key of Stripe's: expected sk_test_…, sk_live_… or a restricted rk_…, as under\n  https://dashboard.stripe.com/apikeys`,
+    );
+  }
+  if (webhookSecret !== undefined && !webhookSecret.startsWith('whsec_')) {
+    throw new ConfigError(
+      'STRIPE_WEBHOOK_SECRET is no signing secret: expected whsec_…, as shown with the endpoint under\n  https://dashboard.stripe.com/webhooks',
+    );
+  }
+  return { secretKey, webhookSecret, apiBase: readApiBase(e.STRIPE_API_BASE) };
+}
+
+const keyLine = '  STRIPE_SECRET_KEY=sk_test_…';
+
+const loopback: ReadonlySet<string> = new Set(['127.0.0.1', 'localhost', '[::1]']);
+
+/** The key goes there with each request: unencrypted only where nobody can listen. */
+function readApiBase(apiBase: string | undefined): string | undefined {
+  if (apiBase === undefined) return undefined;
+  const url = URL.canParse(apiBase) ? new URL(apiBase) : undefined;
+  const isSafe = url?.protocol === 'https:' || (url?.protocol === 'http:' && loopback.has(url.hostname));
+  if (!url || !isSafe || url.pathname !== '/') {
+    throw new ConfigError(
+      'STRIPE_API_BASE is not usable: expected https://host, or http://127.0.0.1:port for a stand-in, without a path',
+    );
+  }
+  return url.origin;
 }

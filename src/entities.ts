@@ -3,7 +3,15 @@ import { Coupon, Metric, Plan, PlanFeature } from './catalog/plan.entity.js';
 import { AppliedCoupon } from './invoice/appliedCoupon.entity.js';
 import { CreditApplication, CreditNote, CreditNoteLine } from './invoice/creditNote.entity.js';
 import { Invoice, InvoiceItem, InvoiceLine } from './invoice/invoice.entity.js';
-import { Payment, PaymentCustomer, PaymentMethod, Refund } from './payment/payment.entity.js';
+import {
+  Dispute,
+  Payment,
+  PaymentCustomer,
+  PaymentMethod,
+  ProviderCursorEntity,
+  ProviderEventEntity,
+  Refund,
+} from './payment/payment.entity.js';
 import {
   EventCursorEntity,
   EventEntity,
@@ -29,6 +37,8 @@ export const tables = {
     PaymentMethod,
     Payment,
     Refund,
+    Dispute,
+    ProviderEventEntity,
     Wallet,
     LedgerAccount,
     LedgerTransaction,
@@ -53,7 +63,7 @@ export const tables = {
     OutboxEntity,
     IdempotencyKeyEntity,
   ],
-  reference: [Metric, Plan, PlanFeature, Coupon, ServerSecretEntity],
+  reference: [Metric, Plan, PlanFeature, Coupon, ServerSecretEntity, ProviderCursorEntity],
 } as const;
 
 export const entities = [...tables.distributed, ...tables.reference];

@@ -1,9 +1,11 @@
 import type { TaskList } from 'graphile-worker';
 import { advanceTestClocks } from './account/advanceTestClock.js';
 import { hasTestClock } from './account/testClock.js';
-import { collectDueInvoices, retryOpenInvoices, settleInvoicePayment } from './invoice/collectInvoice.js';
-import { settleCreditNoteRefund } from './invoice/refundCreditNote.js';
+import { collectDueInvoices, retryOpenInvoices } from './invoice/collectInvoice.js';
+import { settlersOf } from './invoice/settlers.js';
 import { announceExpiringMethods } from './payment/announceExpiringMethods.js';
+import { readProviderEvents } from './payment/readProviderEvents.js';
+import { reconcileAttachments } from './payment/reconcileAttachments.js';
 import { reconcilePayments } from './payment/reconcilePayments.js';
 import { reconcileRefunds } from './payment/reconcileRefunds.js';
 import { wallClock } from './platform/clock.js';
@@ -16,8 +18,7 @@ import type { Sweep } from './platform/sweeps.js';
 import { followInvoice } from './subscription/followInvoice.js';
 import { advanceDueSubscriptions } from './subscription/renew.js';
 import { finalizeDueInvoices } from './usage/finalizeDrafts.js';
-import { rechargeDueWallets, rechargeIfLow, settleRecharge } from './wallet/autoRecharge.js';
-import { settleTopUp } from './wallet/topUp.js';
+import { rechargeDueWallets, rechargeIfLow } from './wallet/autoRecharge.js';
 import { type Delivering, deliver, hurryDueDeliveries } from './webhook/deliver.js';
 import { deliverJob, planDeliveries } from './webhook/planDeliveries.js';
 
@@ -31,21 +32,17 @@ export const dueSweepsOf = (deps: Omit<Deps, 'dueWork'>): DueSweep[] => [
   {
     name: 'reconcilePayments',
     due: ['payment', 'reconcile_at'],
-    run: (of) =>
-      reconcilePayments(
-        deps,
-        {
-          invoice: (settled) => settleInvoicePayment(deps, settled),
-          top_up: (settled) => settleTopUp(deps, settled),
-          recharge: (settled) => settleRecharge(deps, settled),
-        },
-        of,
-      ),
+    run: (of) => reconcilePayments(deps, settlersOf(deps).payment, of),
+  },
+  {
+    name: 'reconcileAttachments',
+    due: ['payment_method', 'reconcile_at'],
+    run: (of) => reconcileAttachments(deps, of),
   },
   {
     name: 'reconcileRefunds',
     due: ['refund', 'reconcile_at'],
-    run: (of) => reconcileRefunds(deps, (settled) => settleCreditNoteRefund(deps, settled), of),
+    run: (of) => reconcileRefunds(deps, settlersOf(deps).refund, of),
   },
   {
     name: 'advanceSubscriptions',
@@ -66,6 +63,7 @@ export const dueSweepsOf = (deps: Omit<Deps, 'dueWork'>): DueSweep[] => [
 export const sweepsOf = (deps: Deps): Record<string, Sweep> => ({
   ...Object.fromEntries(dueSweepsOf(deps).map(({ name, run }): [string, Sweep] => [name, () => run({})])),
   advanceTestClocks: () => advanceTestClocks(deps),
+  readProviderEvents: () => readProviderEvents(deps, settlersOf),
   hurryDeliveries: () => hurryDueDeliveries(byTheWall(deps)),
 });
 

@@ -27,6 +27,7 @@ export async function serve(): Promise<void> {
         url: app.url,
         graphiql: config.graphiql,
         embedded: database.embedded,
+        payments: `${config.paymentProvider} payments`,
         demo,
         ms: performance.now() - startedAt,
       }),
@@ -60,19 +61,21 @@ function banner({
   url,
   graphiql,
   embedded,
+  payments,
   demo,
   ms,
 }: {
   url: string;
   graphiql: boolean;
   embedded: boolean;
+  payments: string;
   demo: DemoAccount[];
   ms: number;
 }): string {
   const first = demo[0];
   const lines = [
     '',
-    `Semaswift Billing is ready (${(ms / 1000).toFixed(1)} s, ${embedded ? 'embedded PostgreSQL' : 'PostgreSQL of DATABASE_URL'}, sandbox payments)`,
+    `Semaswift Billing is ready (${(ms / 1000).toFixed(1)} s, ${embedded ? 'embedded PostgreSQL' : 'PostgreSQL of DATABASE_URL'}, ${payments})`,
     '',
     `  GraphQL       ${url}/graphql   (WebSocket on the same path)`,
     `  REST          ${url}/api/v1/billing`,

@@ -89,10 +89,12 @@ export async function differencesFrom(
 export async function moneyViolations({ deps, accountId }: Pick<Run, 'deps' | 'accountId'>): Promise<string[]> {
   const em = deps.db.orm.em.fork();
   const collected = await collectedByCards(em, accountId);
-  const { amountMinor } = await deps.payments.moved({ accountId });
+  const moved = await deps.payments.moved?.({ accountId });
   return [
     ...(await ledgerViolations(em, accountId)),
-    ...(collected === amountMinor ? [] : [`cards were charged ${amountMinor}, the ledger has ${collected}`]),
+    ...(!moved || moved.amountMinor === collected
+      ? []
+      : [`cards were charged ${moved.amountMinor}, the ledger has ${collected}`]),
   ];
 }
 

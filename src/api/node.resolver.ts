@@ -38,6 +38,7 @@ const finders: Record<IdKind, { type: string; find: Find }> = {
     type: 'Metric',
     find: ({ scope }, uuid) => scope.em.findOne(Metric, { id: uuid }, { disableIdentityMap: true }),
   },
+  dispute: { type: '', find: async () => undefined },
   paymentMethod: { type: 'PaymentMethod', find: byBatch('payment_methods:read', paymentMethodsByIds) },
   payment: { type: 'Payment', find: byBatch('invoices:read', paymentsByIds) },
   wallet: {

@@ -5,6 +5,7 @@ import type { Deps } from '../platform/deps.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import { registerGraphQL } from './graphql.js';
 import { sendProblem } from './problem.js';
+import { registerProviderWebhook } from './providerWebhook.js';
 import { answerUnknownPath, registerRest } from './rest.js';
 import { createSchema } from './schema.js';
 import { registerSockets } from './ws.js';
@@ -68,6 +69,7 @@ export async function createServer(
 
   app.setNotFoundHandler(answerUnknownPath(deps));
   registerRest(app, deps);
+  registerProviderWebhook(app, deps);
   const apollo = await registerGraphQL(app, { deps, schema, introspection });
   const closeSockets = registerSockets(app, { deps, schema, introspection });
   // Sockets would keep the server open for ever. Apollo's drain plugin calls app.close(), so only apollo.stop() is called.

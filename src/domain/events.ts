@@ -25,6 +25,8 @@ export const eventTypes = [
   'credit_note.voided',
   'refund.succeeded',
   'refund.failed',
+  'dispute.opened',
+  'dispute.closed',
   'coupon.applied',
   'coupon.removed',
   'usage.corrected',

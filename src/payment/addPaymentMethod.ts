@@ -1,7 +1,4 @@
-import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
-import { Account } from '../account/account.entity.js';
 import { accountById } from '../account/createAccount.js';
-import { expiryNoticeAt } from '../domain/cardExpiry.js';
 import { BillingError, invalid } from '../domain/errors.js';
 import { type AttachOutcome, ProviderMisuse, ProviderUnavailable } from '../integrations/payments/provider.js';
 import { type Actor, requireScope } from '../platform/actor.js';
@@ -12,8 +9,8 @@ import { claimKey, inFlight } from '../platform/idempotency.js';
 import { newId } from '../platform/ids.js';
 import { callProvider } from './callProvider.js';
 import { PaymentCustomer, PaymentMethod } from './payment.entity.js';
-import { presentPaymentMethod } from './payment.present.js';
-import { lockActivePaymentMethods, makeDefault } from './paymentMethods.js';
+import { lockAccount } from './paymentMethods.js';
+import { attachKey, settleAttachment } from './settleAttachment.js';
 
 export interface AddPaymentMethodInput {
   idempotencyKey?: string | undefined;
@@ -33,6 +30,7 @@ type Needs = Pick<Deps, 'db' | 'clock' | 'payments'>;
 
 /**
  * Attaches a card to the account; the first one becomes the default. Declined: PAYMENT_DECLINED with the decline code;
+ * REQUIRES_ACTION with a client secret where its holder must confirm first: the card is added when they have.
  * LIMIT_EXCEEDED past 50 cards; UNAVAILABLE while the provider is away, and a repeat with the key then finishes it.
  * The row is written before the provider is asked, so that a repeat with the same key never attaches a second card.
  */
@@ -63,6 +61,7 @@ export async function addPaymentMethod(
         status: 'PENDING',
         type: input.type,
         isDefault: false,
+        wantsDefault: input.makeDefault,
         createdAt: tx.now,
       });
     }
@@ -70,10 +69,10 @@ export async function addPaymentMethod(
   });
 
   // A repeat finishes what a crash left undone: the provider knows the method's key and attaches no second card.
-  const { status } = await deps.db.orm.em.fork().findOneOrFail(PaymentMethod, { accountId, id: answer.id });
-  if (status === 'PENDING') {
-    const outcome = await attach(deps, accountId, { methodId: answer.id, token: input.token });
-    await settleAttach(deps, accountId, { methodId: answer.id, outcome, wantsDefault: input.makeDefault });
+  const method = await deps.db.orm.em.fork().findOneOrFail(PaymentMethod, { accountId, id: answer.id });
+  if (method.status === 'PENDING') {
+    const outcome = await attach(deps, method, input.token);
+    await settleAttachment(deps, { accountId, methodId: answer.id, outcome });
   }
   return answerOf(deps, accountId, answer.id, replayed);
 }
@@ -90,19 +89,15 @@ async function refuseBeyondLimit({ em, accountId, now }: Tx): Promise<void> {
   }
 }
 
-const lockAccount = (em: EntityManager, accountId: string): Promise<unknown> =>
-  em.findOneOrFail(Account, { id: accountId }, { lockMode: LockMode.PESSIMISTIC_WRITE });
-
-async function attach(
-  deps: Needs,
-  accountId: string,
-  { methodId, token }: { methodId: string; token: string },
-): Promise<AttachOutcome> {
+async function attach(deps: Needs, method: PaymentMethod, token: string): Promise<AttachOutcome> {
+  const { accountId, id, setupRef } = method;
+  const { payments } = deps;
   try {
+    if (setupRef && payments.findAttachment) return await callProvider(payments.findAttachment({ setupRef }));
     const customerRef = await ensureCustomer(deps, accountId);
-    const key = `pm-${methodId}`;
+    const key = attachKey(id);
     const now = await accountNow(deps.db.orm.em.fork(), deps.clock, accountId);
-    return await callProvider(deps.payments.attachPaymentMethod({ accountId, customerRef, token, key, now }));
+    return await callProvider(payments.attachPaymentMethod({ accountId, customerRef, token, key, now }));
   } catch (error) {
     if (error instanceof ProviderMisuse) return { status: 'invalid', message: error.message };
     if (!(error instanceof ProviderUnavailable)) throw error;
@@ -134,40 +129,6 @@ async function ensureCustomer(deps: Needs, accountId: string): Promise<string> {
   return customerRef;
 }
 
-async function settleAttach(
-  deps: Needs,
-  accountId: string,
-  { methodId, outcome, wantsDefault }: { methodId: string; outcome: AttachOutcome; wantsDefault: boolean },
-): Promise<void> {
-  await transact(deps, accountId, async (tx) => {
-    await lockAccount(tx.em, accountId); // two first cards at once: one default
-    const method = await tx.em.findOneOrFail(
-      PaymentMethod,
-      { accountId, id: methodId },
-      { lockMode: LockMode.PESSIMISTIC_WRITE },
-    );
-    if (method.status !== 'PENDING') return;
-    if (outcome.status !== 'attached') {
-      method.status = 'FAILED';
-      method.declineCode = outcome.status === 'declined' ? outcome.declineCode : null;
-      method.failureMessage = outcome.message;
-      return;
-    }
-    const { timeZone } = await accountById(tx.em, accountId);
-    Object.assign(method, outcome.card, {
-      status: 'ACTIVE',
-      methodRef: outcome.methodRef,
-      expiryNoticeAt: expiryNoticeAt({ ...outcome.card, timeZone }),
-    });
-    const active = await lockActivePaymentMethods(tx.em, accountId);
-    if (wantsDefault || active.length === 1) {
-      await makeDefault(tx.em, accountId, methodId);
-      await tx.em.refresh(method);
-    }
-    tx.emit({ type: 'payment_method.added', data: presentPaymentMethod(method) });
-  });
-}
-
 async function answerOf(
   deps: Needs,
   accountId: string,
@@ -175,6 +136,12 @@ async function answerOf(
   replayed: boolean,
 ): Promise<{ paymentMethodId: string; replayed: boolean }> {
   const method = await deps.db.orm.em.fork().findOneOrFail(PaymentMethod, { accountId, id });
+  if (method.status === 'PENDING' && method.clientSecret) {
+    throw new BillingError('REQUIRES_ACTION', 'The card asks its holder to confirm that it is kept (3-D Secure)', {
+      clientSecret: method.clientSecret,
+      field: ['token'],
+    });
+  }
   if (method.status === 'PENDING') throw inFlight();
   if (method.status === 'FAILED') {
     const message = method.failureMessage ?? 'The payment method was refused';

@@ -35,6 +35,12 @@ export const PaymentMethod = defineEntity({
     removedAt: instant().nullable(),
     /** When its owner is told that it expires; null once told. */
     expiryNoticeAt: instant().nullable(),
+    /** Was it asked for as the default? Kept, because its holder may confirm it long after. */
+    wantsDefault: p.boolean().default(false),
+    /** While its holder has to confirm it: the provider's id of the set-up, what confirms it, and when the sweep asks. */
+    setupRef: text().nullable(),
+    clientSecret: text().nullable(),
+    reconcileAt: instant().nullable(),
   },
 });
 export type PaymentMethod = InferEntity<typeof PaymentMethod>;
@@ -93,3 +99,47 @@ export const Refund = defineEntity({
   indexes: [{ properties: ['accountId', 'paymentId'] }, { properties: ['accountId', 'subjectId'] }],
 });
 export type Refund = InferEntity<typeof Refund>;
+
+export const disputeStatuses = ['OPEN', 'WON', 'LOST'] as const;
+
+/** A payment whose card holder wants the money back through the bank. Kept as the provider tells it. */
+export const Dispute = defineEntity({
+  name: 'Dispute',
+  tableName: 'dispute',
+  properties: {
+    accountId: accountKey(),
+    id: idKey(),
+    paymentId: p.uuid(),
+    disputeRef: text(),
+    amountMinor: minor(),
+    currency: text(),
+    reason: text(),
+    status: p.enum(disputeStatuses),
+    createdAt: instant(),
+    closedAt: instant().nullable(),
+  },
+  uniques: [{ properties: ['accountId', 'disputeRef'] }],
+  indexes: [{ properties: ['accountId', 'paymentId'] }],
+});
+export type Dispute = InferEntity<typeof Dispute>;
+
+/** An event of the provider that has had its effect; written with it. See applyProviderEvent. */
+export const ProviderEventEntity = defineEntity({
+  name: 'ProviderEvent',
+  tableName: 'provider_event',
+  properties: { accountId: accountKey(), id: idKey(), eventRef: text(), type: text(), createdAt: instant() },
+  uniques: [{ properties: ['accountId', 'eventRef'] }],
+  indexes: [{ properties: ['eventRef'] }, { properties: ['createdAt'] }],
+});
+
+/** Up to where the provider's own list of events has been read; one row a provider. See readProviderEvents. */
+export const ProviderCursorEntity = defineEntity({
+  name: 'ProviderCursor',
+  tableName: 'provider_cursor',
+  properties: {
+    provider: p.text().primary(),
+    /** Of the epoch, by the provider's clock. */
+    second: p.integer(),
+    dueAt: instant(),
+  },
+});

@@ -1,5 +1,7 @@
+import { majorUnits } from '../domain/money.js';
+import { rawNumber } from '../platform/exactJson.js';
 import { publicId } from '../platform/ids.js';
-import type { PaymentMethod } from './payment.entity.js';
+import type { Dispute, PaymentMethod } from './payment.entity.js';
 
 /** REST shape of a payment method; also the `data` of its events. */
 export const presentPaymentMethod = (method: PaymentMethod) => ({
@@ -10,4 +12,14 @@ export const presentPaymentMethod = (method: PaymentMethod) => ({
   exp_month: method.expMonth ?? null,
   exp_year: method.expYear ?? null,
   is_default: method.isDefault,
+});
+
+/** The `data` of a dispute's events. */
+export const presentDispute = (dispute: Dispute) => ({
+  id: publicId('dispute', dispute.id),
+  payment_id: publicId('payment', dispute.paymentId),
+  amount: rawNumber(majorUnits({ minorUnits: dispute.amountMinor, currency: dispute.currency })),
+  currency: dispute.currency,
+  reason: dispute.reason,
+  status: dispute.status.toLowerCase(),
 });

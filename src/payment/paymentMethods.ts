@@ -1,4 +1,5 @@
 import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
+import { Account } from '../account/account.entity.js';
 import { notFound } from '../domain/errors.js';
 import type { BatchFunction } from '../platform/batch.js';
 import { uuidOf } from '../platform/ids.js';
@@ -23,6 +24,10 @@ export async function ownPaymentMethod(em: EntityManager, accountId: string, id:
   if (!method) throw notFound('payment method', id, 'paymentMethodId');
   return method;
 }
+
+/** Orders changes of an account's methods, with those that are not there yet. */
+export const lockAccount = (em: EntityManager, accountId: string): Promise<unknown> =>
+  em.findOneOrFail(Account, { id: accountId }, { lockMode: LockMode.PESSIMISTIC_WRITE });
 
 /** The account's active methods as they are now, locked in one order. */
 export async function lockActivePaymentMethods(em: EntityManager, accountId: string): Promise<PaymentMethod[]> {

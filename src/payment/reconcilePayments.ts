@@ -1,4 +1,4 @@
-import { type ChargeOutcome, ProviderUnavailable } from '../integrations/payments/provider.js';
+import { type ChargeOutcome, ProviderStillWorking, ProviderUnavailable } from '../integrations/payments/provider.js';
 import { accountNow, sweepNow } from '../platform/clock.js';
 import { transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
@@ -6,7 +6,7 @@ import { rowsOf, sql } from '../platform/sql.js';
 import { finishEach, type SweepOf, sweptRows } from '../platform/sweeps.js';
 import { callProvider } from './callProvider.js';
 import { givenUpCodes, reconcileAfterMs } from './charge.js';
-import { Payment } from './payment.entity.js';
+import { Payment, PaymentCustomer } from './payment.entity.js';
 
 /** Settles a payment by its purpose; the same use case that settles the synchronous answer. */
 export type Settle = (input: { accountId: string; paymentId: string; outcome: ChargeOutcome }) => Promise<void>;
@@ -53,8 +53,17 @@ export async function reconcilePayments(
     deps.log,
     due,
     async ({ account_id: accountId, id: paymentId }) => {
-      const payment = await deps.db.orm.em.fork().findOneOrFail(Payment, { accountId, id: paymentId });
-      const outcome = await callProvider(deps.payments.findCharge({ key: payment.providerKey, paymentId }));
+      const em = deps.db.orm.em.fork();
+      const payment = await em.findOneOrFail(Payment, { accountId, id: paymentId });
+      const customer = await em.findOne(PaymentCustomer, { accountId, provider: deps.payments.name });
+      const outcome = await callProvider(
+        deps.payments.findCharge({
+          key: payment.providerKey,
+          paymentId,
+          chargeRef: payment.chargeRef || undefined,
+          customerRef: customer?.customerRef,
+        }),
+      );
       if (outcome?.status !== 'requires_action' || payment.status !== 'REQUIRES_ACTION') {
         return settle[payment.purpose]({ accountId, paymentId, outcome: outcome ?? neverArrived });
       }
@@ -73,6 +82,10 @@ export async function reconcilePayments(
         ),
       );
     },
-    { stopAt: (error) => error instanceof ProviderUnavailable },
+    { stopAt: isAway },
   );
 }
+
+/** Whoever asks next would get no answer either. */
+export const isAway = (error: unknown): boolean =>
+  error instanceof ProviderUnavailable && !(error instanceof ProviderStillWorking);

@@ -1,11 +1,12 @@
-import { ProviderUnavailable, type RefundOutcome } from '../integrations/payments/provider.js';
+import type { RefundOutcome } from '../integrations/payments/provider.js';
 import { sweepNow } from '../platform/clock.js';
 import type { Deps } from '../platform/deps.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import { finishEach, type SweepOf, sweptRows } from '../platform/sweeps.js';
 import { callProvider } from './callProvider.js';
 import { givenUpCodes } from './charge.js';
-import { Refund } from './payment.entity.js';
+import { Payment, Refund } from './payment.entity.js';
+import { isAway } from './reconcilePayments.js';
 
 /** Settles a refund in the feature it belongs to; the same use case that settles the synchronous answer. */
 export type SettleRefund = (input: { accountId: string; refundId: string; outcome: RefundOutcome }) => Promise<void>;
@@ -34,10 +35,14 @@ export async function reconcileRefunds(
     deps.log,
     due,
     async ({ account_id: accountId, id: refundId }) => {
-      const { providerKey } = await deps.db.orm.em.fork().findOneOrFail(Refund, { accountId, id: refundId });
-      const outcome = await callProvider(deps.payments.findRefund({ key: providerKey, refundId }));
+      const em = deps.db.orm.em.fork();
+      const { providerKey, paymentId } = await em.findOneOrFail(Refund, { accountId, id: refundId });
+      const { chargeRef } = await em.findOneOrFail(Payment, { accountId, id: paymentId });
+      const outcome = await callProvider(
+        deps.payments.findRefund({ key: providerKey, refundId, chargeRef: chargeRef || undefined }),
+      );
       await settle({ accountId, refundId, outcome: outcome ?? neverArrived });
     },
-    { stopAt: (error) => error instanceof ProviderUnavailable },
+    { stopAt: isAway },
   );
 }

@@ -10,6 +10,11 @@ export interface Db {
   readonly log: Logger;
   /** Called after each commit that wrote events or usage. A hint; losing it costs latency, not truth. */
   onCommit: (hint: CommitHint) => void;
+  /**
+   * Runs first in each transaction begun with this database: for a note that must be written with an effect, whichever use
+   * case has it. What it throws takes the effect back.
+   */
+  alongside?: (tx: Tx) => Promise<void>;
 }
 
 export interface CommitHint {
@@ -81,6 +86,7 @@ export async function transactMany<T>(
           const em = entities as EntityManager;
           const times = await accountTimes(em, clock, accountIds);
           const views = new Map([...drafts].map(([id, draft]) => [id, view(em, id, times.get(id)!, draft)]));
+          if (db.alongside) for (const tx of views.values()) await db.alongside(tx);
           const value = await work({
             em,
             of: (accountId) => {

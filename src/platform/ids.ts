@@ -17,6 +17,7 @@ export const idPrefixes = {
   creditNote: 'cn',
   appliedCoupon: 'ac',
   refund: 're',
+  dispute: 'dp',
   subscription: 'sub',
   event: 'evt',
   webhookEndpoint: 'we',

@@ -273,7 +273,7 @@ test('one account lives through every query and every mutation', async () => {
 });
 
 /** Kinds that `node` doesn't find. */
-const unowned = ['apiKey', 'appliedCoupon', 'invoiceItem'] as const;
+const unowned = ['apiKey', 'appliedCoupon', 'dispute', 'invoiceItem'] as const;
 type Unowned = (typeof unowned)[number];
 
 describe('node(id)', () => {

@@ -75,7 +75,7 @@ async function createCustomer(): Promise<{ accountId: string; customerRef: strin
 async function prepareCharge(token: string, change: Partial<ChargeInput> = {}): Promise<ChargeInput> {
   const customer = await createCustomer();
   const attached = await sandbox.attachPaymentMethod({ ...customer, token, key: 'attach' });
-  if (attached.status !== 'attached') throw new Error(`${token}: ${attached.message}`);
+  if (attached.status !== 'attached') throw new Error(`${token}: ${attached.status}`);
   const { methodRef } = attached;
   const paymentId = randomUUID();
   const amount = money(4900n, 'USD');

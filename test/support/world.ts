@@ -7,6 +7,7 @@ import { parseCatalog } from '../../src/catalog/catalogFile.js';
 import { demoCatalogYaml } from '../../src/catalog/demoCatalog.js';
 import { publishCatalog } from '../../src/catalog/publishCatalog.js';
 import { readConfig } from '../../src/config.js';
+import type { SandboxProvider } from '../../src/integrations/payments/sandbox.js';
 import { type Actor, systemActor } from '../../src/platform/actor.js';
 import { publicId } from '../../src/platform/ids.js';
 import { createLogger } from '../../src/platform/log.js';
@@ -50,6 +51,8 @@ export interface Answer {
 }
 
 export interface World extends App {
+  /** The sandbox, which lets a test look into its books; a world with Stripe has a stand-in to look into. */
+  deps: App['deps'] & { payments: SandboxProvider };
   databaseUrl: string;
   clock: HandClock;
   account(options?: { name?: string; currency?: string; timeZone?: string; scopes?: string[] }): Promise<TestAccount>;
@@ -104,6 +107,7 @@ export async function startWorld(
 
   return {
     ...app,
+    deps: app.deps as World['deps'],
     databaseUrl,
     clock,
     account: async ({ scopes = ['*:*'], ...of } = {}) => {

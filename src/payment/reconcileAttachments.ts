@@ -1,0 +1,66 @@
+import type { AttachOutcome } from '../integrations/payments/provider.js';
+import { accountNow, sweepNow } from '../platform/clock.js';
+import { transact } from '../platform/db.js';
+import type { Deps } from '../platform/deps.js';
+import { rowsOf, sql } from '../platform/sql.js';
+import { finishEach, type SweepOf, sweptRows } from '../platform/sweeps.js';
+import { callProvider } from './callProvider.js';
+import { reconcileAfterMs } from './charge.js';
+import { PaymentMethod } from './payment.entity.js';
+import { isAway } from './reconcilePayments.js';
+import { settleAttachment } from './settleAttachment.js';
+
+/** A confirmation whose notice was lost is found within this. */
+const maxWaitMs = 5 * 60_000;
+
+/** A card that nobody has confirmed by then is given up. */
+const expiresAfterMs = 24 * 3_600_000;
+
+const abandoned: AttachOutcome = {
+  status: 'declined',
+  declineCode: 'authentication_required',
+  message: 'Nobody confirmed the card (3-D Secure) within 24 hours',
+};
+
+/** Sweep: asks the provider what became of cards whose holder had to confirm them. */
+export async function reconcileAttachments(
+  deps: Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>,
+  of: SweepOf = {},
+): Promise<number> {
+  const { payments } = deps;
+  if (!payments.findAttachment) return 0;
+  const find = payments.findAttachment;
+  const em = deps.db.orm.em.fork();
+  const dueBy = await sweepNow(em, deps.clock, of.accountId);
+  const due = await rowsOf(
+    em,
+    sql<{ account_id: string; id: string }>`
+      select account_id, id from payment_method
+      where reconcile_at <= ${dueBy} and ${sweptRows('payment_method', of)} order by reconcile_at limit 100`,
+  );
+  return finishEach(
+    deps.log,
+    due,
+    async ({ account_id: accountId, id: methodId }) => {
+      const { setupRef, createdAt } = await deps.db.orm.em
+        .fork()
+        .findOneOrFail(PaymentMethod, { accountId, id: methodId });
+      const outcome = await callProvider(find({ setupRef: setupRef! }));
+      const now = await accountNow(deps.db.orm.em.fork(), deps.clock, accountId);
+      const ageMs = now.getTime() - createdAt.getTime();
+      if (outcome.status !== 'requires_action' || ageMs >= expiresAfterMs) {
+        const end = outcome.status === 'requires_action' ? abandoned : outcome;
+        return settleAttachment(deps, { accountId, methodId, outcome: end });
+      }
+      const waitMs = Math.min(maxWaitMs, Math.max(reconcileAfterMs, ageMs / 2));
+      await transact(deps, accountId, (tx) =>
+        tx.em.nativeUpdate(
+          PaymentMethod,
+          { accountId, id: methodId, status: 'PENDING' },
+          { reconcileAt: new Date(now.getTime() + waitMs) },
+        ),
+      );
+    },
+    { stopAt: isAway },
+  );
+}
