@@ -50,8 +50,38 @@ describe('production', () => {
   });
 });
 
-test('a Stripe key is not ignored in favour of test payments', () => {
-  expect(() => readConfig({ STRIPE_SECRET_KEY: 'sk_test_1' })).toThrow(ConfigError);
+describe('Stripe', () => {
+  const STRIPE_SECRET_KEY = 'sk_test_1';
+
+  test('is chosen by its key, also in production, and gets no demo data unless asked', () => {
+    const stripe = { secretKey: STRIPE_SECRET_KEY, webhookSecret: undefined, apiBase: undefined };
+    expect(readConfig({ STRIPE_SECRET_KEY })).toMatchObject({ paymentProvider: 'stripe', stripe, demo: false });
+    const production = { NODE_ENV: 'production', DATABASE_URL: 'postgresql://u:p@db/billing', STRIPE_SECRET_KEY };
+    expect(readConfig({ ...production, PAYMENT_PROVIDER: 'stripe' })).toMatchObject({ paymentProvider: 'stripe' });
+    expect(readConfig({ STRIPE_SECRET_KEY, DEMO: '1' })).toMatchObject({ demo: true });
+  });
+
+  test.each<[Record<string, string>, RegExp]>([
+    [{ PAYMENT_PROVIDER: 'stripe' }, /STRIPE_SECRET_KEY=sk_test_/],
+    [{ STRIPE_WEBHOOK_SECRET: 'whsec_1' }, /STRIPE_SECRET_KEY=sk_test_/],
+    [{ PAYMENT_PROVIDER: 'sandbox', STRIPE_SECRET_KEY }, /contradict each other/],
+    [{ STRIPE_SECRET_KEY: 'pk_test_abcdef' }, /expected sk_test_…/],
+    [{ STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET: 'we_abcdef' }, /expected whsec_…/],
+    [{ STRIPE_SECRET_KEY, STRIPE_API_BASE: 'http://stripe.example.com' }, /expected https:/],
+    [{ STRIPE_SECRET_KEY, STRIPE_API_BASE: 'nonsense' }, /expected https:/],
+  ])('%j is refused with what to do, and no secret is repeated', (env, message) => {
+    expect(() => readConfig(env)).toThrow(ConfigError);
+    expect(() => readConfig(env)).toThrow(message);
+    expect(() => readConfig(env)).not.toThrow(/abcdef/);
+  });
+
+  test.each([
+    'https://stripe.example.com',
+    'http://127.0.0.1:12111',
+    'http://localhost:12111',
+  ])('may be asked at %s', (base) => {
+    expect(readConfig({ STRIPE_SECRET_KEY, STRIPE_API_BASE: base }).stripe?.apiBase).toBe(base);
+  });
 });
 
 test.each([

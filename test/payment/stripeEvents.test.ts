@@ -1,0 +1,250 @@
+import { addPaymentMethod } from '../../src/payment/addPaymentMethod.js';
+import { PaymentMethod } from '../../src/payment/payment.entity.js';
+import { sql } from '../../src/platform/sql.js';
+import { subscribe } from '../../src/subscription/subscribe.js';
+import { topUp } from '../../src/wallet/topUp.js';
+import { eventsOf, freshKey, invoicesOf, paymentsOf, subscriptionOf, usd } from '../support/billing.js';
+import { balanceOf } from '../support/ledger.js';
+import { type StripeWorld, startStripeWorld } from '../support/stripeWorld.js';
+import type { TestAccount } from '../support/world.js';
+
+let world: StripeWorld;
+beforeAll(async () => {
+  world = await startStripeWorld();
+});
+afterAll(() => world.stop());
+const calm = { duplicates: 0, shuffle: false, delayMs: 0, dropped: 0, paused: false, random: Math.random };
+beforeEach(async () => {
+  world.standin.hooks.set(calm);
+  await world.quiet();
+});
+
+/** A generator that gives the same numbers for the same seed (mulberry32). */
+function seeded(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+const topUpBy = (account: TestAccount, amount = '5.00') =>
+  topUp(world.deps, account.actor, { idempotencyKey: freshKey(), amount: usd(amount) });
+const lastPayment = async (account: TestAccount) => (await paymentsOf(world, account)).at(-1)!;
+const methodsOf = ({ id }: TestAccount) =>
+  world.deps.db.orm.em.fork().find(PaymentMethod, { accountId: id }, { orderBy: { id: 'asc' } });
+const lastEvent = (type: string) => world.standin.books.events.findLast((event) => event.type === type);
+
+describe('the door', () => {
+  test('takes what Stripe signed, and refuses another secret, an old signature, no signature and another body', async () => {
+    const event = {
+      id: 'evt_x',
+      object: 'event',
+      type: 'customer.created',
+      created: 1,
+      data: { object: { id: 'cus_x' } },
+    };
+    const post = (init: RequestInit) => fetch(`${world.url}/webhooks/stripe`, { method: 'POST', ...init });
+    expect(await world.standin.hooks.post(event)).toBe(200);
+    expect(await world.standin.hooks.post(event, { secret: 'whsec_other' })).toBe(400);
+    expect(await world.standin.hooks.post(event, { at: Date.now() - 301_000 })).toBe(400);
+    expect((await post({ body: JSON.stringify(event) })).status).toBe(400);
+    expect((await post({ headers: { 'stripe-signature': 'nonsense' } })).status).toBe(400);
+    expect((await post({ body: 'x'.repeat(1_000_001) })).status).toBe(413);
+    expect((await fetch(`${world.url}/webhooks/stripe`)).status).toBe(404);
+  });
+
+  test('types nobody knows, and objects of other systems on the same key, are taken and change nothing', async () => {
+    const before = await world.rows(sql`select * from provider_event`);
+    for (const type of ['invoice.paid', 'payment_intent.succeeded', 'charge.dispute.created', 'refund.created']) {
+      const event = {
+        id: `evt_${type}`,
+        object: 'event',
+        type,
+        created: 1,
+        data: { object: { id: 'nothing_of_ours' } },
+      };
+      expect(await world.standin.hooks.post(event)).toBe(200);
+    }
+    expect(await world.rows(sql`select * from provider_event`)).toEqual(before);
+  });
+
+  test('an event sent again is taken and changes nothing; its id is kept with its effect', async () => {
+    const account = await world.withCard('tok_authenticationRequired');
+    await topUpBy(account);
+    world.standin.books.authenticate((await lastPayment(account)).chargeRef!, true);
+    await world.standin.hooks.drained();
+    const event = lastEvent('payment_intent.succeeded');
+    const kept = await world.rows(
+      sql<{ account_id: string }>`select account_id from provider_event where event_ref = ${event.id}`,
+    );
+    expect(kept).toEqual([{ account_id: account.id }]);
+    const before = await eventsOf(world, account);
+    expect(await Promise.all([1, 2, 3].map(() => world.standin.hooks.post(event)))).toEqual([200, 200, 200]);
+    expect(await eventsOf(world, account)).toEqual(before);
+  });
+
+  test('ten deliveries of one event at once have one effect', async () => {
+    const account = await world.withCard('tok_authenticationRequired');
+    await topUpBy(account);
+    await world.standin.hooks.drained();
+    world.standin.hooks.set({ dropped: 1 });
+    world.standin.books.authenticate((await lastPayment(account)).chargeRef!, true);
+    const event = lastEvent('payment_intent.succeeded');
+    const answers = await Promise.all(Array.from({ length: 10 }, () => world.standin.hooks.post(event)));
+    expect(new Set(answers)).toEqual(new Set([200]));
+    expect(await eventsOf(world, account, 'wallet.topped_up')).toHaveLength(1);
+    await world.expectSound(account);
+  });
+
+  test('what cannot be taken now is 503 and sent again: Stripe silent, or the database away', async () => {
+    const account = await world.withCard('tok_authenticationRequired');
+    await topUpBy(account);
+    await world.standin.hooks.drained();
+    world.standin.hooks.set({ dropped: 1 });
+    world.standin.books.authenticate((await lastPayment(account)).chargeRef!, true);
+    const event = lastEvent('payment_intent.succeeded');
+
+    world.standin.fail({ kind: 'hang_before', path: /payment_intents/ });
+    const startedAt = performance.now();
+    expect(await world.standin.hooks.post(event)).toBe(503);
+    expect(performance.now() - startedAt).toBeLessThan(2_000);
+
+    const { em } = world.deps.db.orm;
+    const fork = em.fork;
+    em.fork = () => {
+      throw Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' });
+    };
+    try {
+      expect(await world.standin.hooks.post(event)).toBe(503);
+    } finally {
+      em.fork = fork;
+    }
+    expect(await eventsOf(world, account, 'wallet.topped_up')).toHaveLength(0);
+    expect(await world.standin.hooks.post(event)).toBe(200);
+    expect(await eventsOf(world, account, 'wallet.topped_up')).toHaveLength(1);
+  });
+});
+
+describe('cards', () => {
+  test('a card renewed by its issuer is the same method with new digits', async () => {
+    const account = await world.withCard();
+    const [method] = await methodsOf(account);
+    world.standin.books.renewCard(method!.methodRef!, { exp_year: 2040, last4: '1111' });
+    await world.standin.hooks.drained();
+    expect(await methodsOf(account)).toMatchObject([{ id: method!.id, last4: '1111', expYear: 2040 }]);
+    expect(await eventsOf(world, account, 'payment_method.updated')).toHaveLength(1);
+  });
+
+  test('a card detached at Stripe is gone here, and another becomes the default', async () => {
+    const account = await world.withCard();
+    await addPaymentMethod(world.deps, account.actor, { type: 'card', token: 'tok_amex', makeDefault: false });
+    const [first, second] = await methodsOf(account);
+    world.standin.books.detach(first!.methodRef!);
+    await world.standin.hooks.drained();
+    expect(await methodsOf(account)).toMatchObject([
+      { id: first!.id, status: 'REMOVED', isDefault: false },
+      { id: second!.id, status: 'ACTIVE', isDefault: true },
+    ]);
+  });
+});
+
+describe('disputes', () => {
+  const disputesOf = ({ id }: TestAccount) =>
+    world.rows(sql`select status, amount_minor, reason from dispute where account_id = ${id}`);
+
+  test.each(['won', 'lost'] as const)('one is opened and then %s; each is told once', async (end) => {
+    const account = await world.withCard();
+    await topUpBy(account);
+    const dispute = world.standin.books.openDispute((await lastPayment(account)).chargeRef!);
+    await world.quiet();
+    expect(await disputesOf(account)).toEqual([{ status: 'OPEN', amount_minor: '500', reason: 'fraudulent' }]);
+    world.standin.books.closeDispute(dispute.id, end);
+    await world.quiet();
+    expect(await disputesOf(account)).toMatchObject([{ status: end.toUpperCase() }]);
+    const told = await eventsOf(world, account, 'dispute.opened', 'dispute.closed');
+    expect(told.map(({ type, data }) => [type, data.status, data.amount])).toEqual([
+      ['dispute.opened', 'open', 5],
+      ['dispute.closed', end, 5],
+    ]);
+  });
+
+  test('one that was never sent to us is read from the list within two minutes', async () => {
+    const account = await world.withCard();
+    await topUpBy(account);
+    await world.quiet();
+    world.standin.hooks.set({ dropped: 1 });
+    world.standin.books.openDispute((await lastPayment(account)).chargeRef!);
+    world.clock.advanceMs(61_000);
+    world.standin.fail({ kind: 'drop_before', path: /disputes/, times: 2 });
+    await world.quiet();
+    expect(await disputesOf(account)).toEqual([]);
+    world.clock.advanceMs(61_000);
+    await world.quiet();
+    expect(await disputesOf(account)).toMatchObject([{ status: 'OPEN' }]);
+  });
+});
+
+/** More for a long run: `STRIPE_WEBHOOK_ROUNDS=1000 npm test -- stripeEvents`. */
+const rounds = Number(process.env.STRIPE_WEBHOOK_ROUNDS ?? 20);
+
+test(
+  `webhooks repeated, shuffled, delayed and dropped in ${rounds} ways end in the same state`,
+  async () => {
+    for (let round = 0; round < rounds; round++) {
+      const random = seeded(round);
+      world.standin.hooks.set({ duplicates: 3, shuffle: true, delayMs: 30, dropped: random() / 2, random });
+      const account = await world.withCard('tok_authenticationRequired');
+      await topUpBy(account, '5.00');
+      const paid = await lastPayment(account);
+      await topUpBy(account, '6.00');
+      const refused = await lastPayment(account);
+      await subscribe(world.deps, account.actor, { idempotencyKey: freshKey(), planCode: 'basic' });
+      const invoiced = await lastPayment(account);
+      world.standin.books.authenticate(paid.chargeRef!, true);
+      world.standin.books.authenticate(refused.chargeRef!, false);
+      world.standin.books.authenticate(invoiced.chargeRef!, true);
+      const dispute = world.standin.books.openDispute(paid.chargeRef!);
+      world.standin.books.closeDispute(dispute.id, 'lost');
+      await world.quiet();
+      world.clock.advanceMs(61_000);
+      await world.quiet();
+
+      const seen = {
+        payments: (await paymentsOf(world, account)).map(({ status, declineCode }) => [status, declineCode]),
+        invoices: (await invoicesOf(world, account)).map(({ status }) => status),
+        subscription: (await subscriptionOf(world, account)).status,
+        wallet: await balanceOf(world, account.id, 'wallet'),
+        dispute: await world.rows(sql`select status from dispute where account_id = ${account.id}`),
+        told: (await eventsOf(world, account)).map(({ type }) => type).sort(),
+      };
+      expect({ round, ...seen }).toEqual({
+        round,
+        payments: [
+          ['SUCCEEDED', null],
+          ['FAILED', 'payment_intent_authentication_failure'],
+          ['SUCCEEDED', null],
+        ],
+        invoices: ['PAID'],
+        subscription: 'ACTIVE',
+        wallet: 500n,
+        dispute: [{ status: 'LOST' }],
+        told: [
+          'dispute.closed',
+          'dispute.opened',
+          'invoice.finalized',
+          'invoice.paid',
+          'invoice.payment_action_required',
+          'payment_method.added',
+          'subscription.created',
+          'wallet.top_up_failed',
+          'wallet.topped_up',
+        ],
+      });
+      await world.expectSound(account);
+    }
+  },
+  Math.max(60_000, rounds * 3_000),
+);
