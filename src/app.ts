@@ -127,6 +127,11 @@ function openProvider({ config, databaseUrl, log, clock }: Required<CoreOptions>
   close(): Promise<void>;
 } {
   if (config.stripe) {
+    if (config.stripe.webhookSecret === undefined) {
+      log.warn(
+        'STRIPE_WEBHOOK_SECRET is not set: what Stripe sends is not taken, and only read from its list once a minute',
+      );
+    }
     const payments = createStripeProvider({ ...config.stripe, onRejectedKey: (message) => log.error(message) });
     return { payments, close: async () => {} };
   }

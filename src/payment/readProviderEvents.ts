@@ -1,4 +1,4 @@
-import type { ProviderEvent } from '../integrations/payments/provider.js';
+import type { ProviderEvent, ProviderEvents } from '../integrations/payments/provider.js';
 import type { Deps } from '../platform/deps.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import { appliedEvents, applyProviderEvent, type Settlers } from './applyProviderEvent.js';
@@ -27,7 +27,7 @@ export async function readProviderEvents(deps: Needs, settlersOf: (deps: Needs) 
   if (from === undefined) return 0;
 
   const em = deps.db.orm.em.fork();
-  const events = await callProvider(payments.events.since({ second: Math.max(0, from - overlapSeconds) }));
+  const events = await eventsSince(payments.events, from - overlapSeconds);
   const applied = await appliedEvents(
     em,
     events.map(({ ref }) => ref),
@@ -55,6 +55,16 @@ export async function readProviderEvents(deps: Needs, settlersOf: (deps: Needs) 
     sql`update provider_cursor set second = greatest(second, ${next}) where provider = ${payments.name}`,
   );
   return finished;
+}
+
+/** Oldest first. All of them before any is applied, as the provider begins with the newest. */
+async function eventsSince(of: ProviderEvents, second: number): Promise<ProviderEvent[]> {
+  const events: ProviderEvent[] = [];
+  for (;;) {
+    const page = await callProvider(of.list({ second, after: events.at(-1)?.ref }));
+    events.push(...page.events);
+    if (!page.hasMore || page.events.length === 0) return events.reverse();
+  }
 }
 
 /** The second to read from, for the one whose turn it is. The first time: now. */

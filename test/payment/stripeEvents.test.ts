@@ -1,5 +1,8 @@
+import { settlersOf } from '../../src/invoice/settlers.js';
 import { addPaymentMethod } from '../../src/payment/addPaymentMethod.js';
+import { applyProviderEvent, type Settlers } from '../../src/payment/applyProviderEvent.js';
 import { PaymentMethod } from '../../src/payment/payment.entity.js';
+import { newId } from '../../src/platform/ids.js';
 import { sql } from '../../src/platform/sql.js';
 import { subscribe } from '../../src/subscription/subscribe.js';
 import { topUp } from '../../src/wallet/topUp.js';
@@ -187,6 +190,45 @@ describe('disputes', () => {
   });
 });
 
+describe('refunds', () => {
+  test('the event of a refund settles it, as it is at Stripe by then', async () => {
+    const account = await world.withCard();
+    await topUpBy(account);
+    await world.quiet();
+    world.standin.hooks.set({ dropped: 1 });
+    const payment = await lastPayment(account);
+    const refundId = newId();
+    await world.rows(sql`
+      insert into refund (account_id, id, payment_id, subject_id, amount_minor, currency, status, provider_key, created_at)
+      values (${account.id}, ${refundId}, ${payment.id}, ${newId()}, 200, 'USD', 'PENDING', 'k', now())`);
+    const of = { accountId: account.id, refundId, chargeRef: payment.chargeRef!, amount: usd('2.00') };
+    const { refundRef } = await world.deps.payments.refund({ key: `refund-${refundId}`, ...of });
+    const created = lastEvent('refund.created');
+    world.standin.books.failRefund(refundRef);
+
+    const settled: object[] = [];
+    const settle: Settlers = { ...settlersOf(world.deps), refund: async (what) => void settled.push(what) };
+    const event = { ref: created.id, second: created.created, type: created.type, objectRef: refundRef };
+    await applyProviderEvent(world.deps, () => settle, { event });
+    const outcome = { status: 'failed', refundRef, failureCode: 'expired_or_canceled_card' };
+    expect(settled).toEqual([{ accountId: account.id, refundId, outcome }]);
+  });
+});
+
+test('a list of more than one page is read to its end', async () => {
+  const account = await world.withCard();
+  await topUpBy(account);
+  await world.quiet();
+  world.standin.hooks.set({ dropped: 1 });
+  world.standin.books.openDispute((await lastPayment(account)).chargeRef!);
+  const { methodRef } = (await methodsOf(account))[0]!;
+  for (let i = 0; i < 210; i++) world.standin.books.renewCard(methodRef!, { exp_year: 2040, last4: `${1000 + i}` });
+  world.clock.advanceMs(61_000);
+  await world.quiet();
+  expect(await eventsOf(world, account, 'dispute.opened')).toHaveLength(1);
+  expect(await methodsOf(account)).toMatchObject([{ last4: '1209' }]);
+});
+
 /** More for a long run: `STRIPE_WEBHOOK_ROUNDS=1000 npm test -- stripeEvents`. */
 const rounds = Number(process.env.STRIPE_WEBHOOK_ROUNDS ?? 20);
 
@@ -195,7 +237,7 @@ test(
   async () => {
     for (let round = 0; round < rounds; round++) {
       const random = seeded(round);
-      world.standin.hooks.set({ duplicates: 3, shuffle: true, delayMs: 30, dropped: random() / 2, random });
+      world.standin.hooks.set({ duplicates: 3, shuffle: true, delayMs: 10, dropped: random() / 2, random });
       const account = await world.withCard('tok_authenticationRequired');
       await topUpBy(account, '5.00');
       const paid = await lastPayment(account);

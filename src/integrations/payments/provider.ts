@@ -64,8 +64,8 @@ export interface ProviderEvents {
   /** Checks that the provider sent it; throws `UntrustedEvent`. Absent where no secret to check it with is configured. */
   verify?: ((input: { body: Buffer; signature: string }) => Promise<ProviderEvent>) | undefined;
 
-  /** Events of the types we know from this second (of the epoch) on, oldest first. */
-  since(input: { second: number }): Promise<ProviderEvent[]>;
+  /** A page of the events of the types we know, from this second (of the epoch) on, newest first; the next one is `after` its last. */
+  list(input: { second: number; after: string | undefined }): Promise<{ events: ProviderEvent[]; hasMore: boolean }>;
 
   /** How the object of an event is now; `undefined` for what doesn't concern billing. */
   read(event: ProviderEvent): Promise<ProviderNews | undefined>;

@@ -13,9 +13,6 @@ import type { AskStripe } from './stripeClient.js';
 /** How far from now the time in a signature may be, in seconds: an old message is a replay. */
 const toleranceSeconds = 300;
 
-/** Pages of a hundred read at most at a time; what is beyond is read the next time. */
-const maxPages = 20;
-
 type Read = (ask: AskStripe, event: ProviderEvent) => Promise<ProviderNews | undefined>;
 
 /**
@@ -63,22 +60,16 @@ export function createStripeEvents({
             }
           },
 
-    async since({ second }) {
-      const events: Stripe.Event[] = [];
-      for (let page = 0; page < maxPages; page++) {
-        const after = events.at(-1)?.id;
-        const list = await ask((stripe) =>
-          stripe.events.list({
-            types: Object.keys(readers),
-            created: { gte: second },
-            limit: 100,
-            ...(after === undefined ? {} : { starting_after: after }),
-          }),
-        );
-        events.push(...list.data);
-        if (!list.has_more) break;
-      }
-      return events.map(eventOf).reverse();
+    async list({ second, after }) {
+      const page = await ask((stripe) =>
+        stripe.events.list({
+          types: Object.keys(readers),
+          created: { gte: second },
+          limit: 100,
+          ...(after === undefined ? {} : { starting_after: after }),
+        }),
+      );
+      return { events: page.data.map(eventOf), hasMore: page.has_more };
     },
 
     async read(event) {

@@ -23,6 +23,8 @@ interface Sending {
 }
 
 const retries = 5;
+/** Deliveries under way at a time. */
+const atOnce = 4;
 
 /** Sends events to one endpoint, signed, and again until it answers 2xx. */
 export class Hooks {
@@ -62,17 +64,21 @@ export class Hooks {
   async #pump(): Promise<void> {
     await sleep(0);
     while (this.#queue.length > 0 && this.target && !this.policy.paused) {
-      const i = this.policy.shuffle ? Math.floor(this.policy.random() * this.#queue.length) : 0;
-      const [next] = this.#queue.splice(i, 1);
-      await sleep(Math.max(0, Math.min(next!.at - Date.now(), 50)));
-      const status = await this.post(next!.event);
-      this.answers.push(status);
-      const isTaken = status >= 200 && status < 300;
-      if (!isTaken && next!.attempt <= retries) {
-        this.#queue.push({ ...next!, attempt: next!.attempt + 1, at: Date.now() + 20 * 2 ** next!.attempt });
-      }
+      await Promise.all(Array.from({ length: Math.min(atOnce, this.#queue.length) }, () => this.#deliver()));
     }
     this.#pumping = undefined;
+  }
+
+  async #deliver(): Promise<void> {
+    const i = this.policy.shuffle ? Math.floor(this.policy.random() * this.#queue.length) : 0;
+    const [next] = this.#queue.splice(i, 1);
+    await sleep(Math.max(0, Math.min(next!.at - Date.now(), 50)));
+    const status = await this.post(next!.event);
+    this.answers.push(status);
+    const isTaken = status >= 200 && status < 300;
+    if (!isTaken && next!.attempt <= retries) {
+      this.#queue.push({ ...next!, attempt: next!.attempt + 1, at: Date.now() + 20 * 2 ** next!.attempt });
+    }
   }
 
   async post(event: Wire, { secret = this.target!.secret, at = Date.now() } = {}): Promise<number> {
