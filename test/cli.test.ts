@@ -260,7 +260,7 @@ describe('as a program', () => {
     expect(fs.existsSync(path.join(env.DATA_DIR, 'pg', 'postmaster.pid'))).toBe(false);
     const { accounts } = JSON.parse(await runProgram('cli.js', ['account', 'list', '--json'], env));
     expect(accounts).toEqual([made]);
-  });
+  }, 60_000);
 });
 
 async function expectText(text: () => string, pattern: RegExp): Promise<void> {

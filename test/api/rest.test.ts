@@ -91,6 +91,10 @@ describe('subscriptions', () => {
       cancel_at: null,
       canceled_at: null,
       pending_plan_id: null,
+      quantity: 1,
+      pending_quantity: null,
+      paused_at: null,
+      resume_at: null,
       created_at: expect.any(String),
     });
     const path = `/subscriptions/${made.body.id}`;

@@ -114,7 +114,7 @@ describe('a coupon', () => {
     await expectSoundLedger(world, account.id);
   });
 
-  test('what a cancellation credits is at most what was paid, discounts off', async () => {
+  test('what a cancellation credits is the unused share of what was paid, discounts off', async () => {
     const account = await customer({ coupons: [await couponOf(world, { percent: '90' })] });
     const { subscriptionId } = await start(account);
     await cancelSubscription(world.deps, account.actor, {
@@ -122,7 +122,8 @@ describe('a coupon', () => {
       subscriptionId: publicId('subscription', subscriptionId),
       timing: 'IMMEDIATE',
     });
-    expect(await balanceOf(world, account.id, 'wallet')).toBe(300n);
+    // 3.00 was paid for 30 days; the day it ends counts as used: 3.00 × 29 / 30.
+    expect(await balanceOf(world, account.id, 'wallet')).toBe(290n);
     await expectSoundLedger(world, account.id);
   });
 
@@ -319,6 +320,7 @@ describe('a preview', () => {
     await subscribe(world.deps, account.actor, {
       idempotencyKey: 's',
       planCode: 'basic',
+      quantity: 1,
       previewToken: data.preview.token,
     });
     await months(1);

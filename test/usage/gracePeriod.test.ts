@@ -157,7 +157,7 @@ test('numbers are given when invoices become final, without gaps, in whatever or
     .fork()
     .find(Invoice, { accountId: account.id, status: 'DRAFT' }, { orderBy: { id: 'asc' } });
   expect(drafts).toHaveLength(3);
-  await record(account, '10', '2024-04-02T12:00:00Z'); // 36 h late, in the grace period of its own draft
+  await record(account, '10', '2024-04-03T12:00:00Z'); // late, in the grace period of its own draft
   const finalize = (id: string) =>
     ask(
       `mutation { finalizeInvoice(input: { idempotencyKey: "${freshKey()}", invoiceId: "${publicId('invoice', id)}" }) { invoice { number } } }`,
@@ -170,10 +170,10 @@ test('numbers are given when invoices become final, without gaps, in whatever or
   const final = (await invoicesOf(world, account)).filter((invoice) => invoice.number);
   expect(final.map((invoice) => [invoice.number!.slice(-6), invoice.reason, invoice.totalMinor])).toEqual([
     ['000001', 'subscription_create', 100n],
-    ['000002', 'subscription_cycle', 100n],
+    ['000002', 'subscription_cycle', 150n],
     ['000003', 'one_off', 500n],
     ['000004', 'subscription_cycle', 100n],
-    ['000005', 'subscription_cycle', 150n],
+    ['000005', 'subscription_cycle', 100n],
   ]);
   expect(final[3]!.id).toBe(drafts[0]!.id);
   await expectSoundLedger(world, account.id);
