@@ -13,6 +13,7 @@ import { endSubscription } from './endSubscription.js';
 import { paidFee } from './paidFee.js';
 import { fingerprintOf, quotedAmounts } from './quote.js';
 import { catchUp } from './renew.js';
+import { refuseWhileCharging } from './standing.js';
 import { readState, reschedule } from './state.js';
 import { abandon, activateIfPaid, type SubscriptionAnswer, subscriptionAnswer } from './subscribe.js';
 import type { Subscription } from './subscription.entity.js';
@@ -68,6 +69,7 @@ export async function cancelSubscription(
     });
 
     if (input.timing === 'IMMEDIATE' || subscription.status === 'PAUSED') {
+      await refuseWhileCharging(tx, subscription);
       await endWaitingChange(tx, subscription);
       await lockOpenWindows(tx, subscription.id); // what is quoted below is what the windows close with
     }

@@ -19,6 +19,7 @@ import { checkQuantity } from './lines.js';
 import { paidFee } from './paidFee.js';
 import { fingerprintOf, quotedAmounts } from './quote.js';
 import { catchUp } from './renew.js';
+import { refuseWhileCharging } from './standing.js';
 import { fieldsOf, readState } from './state.js';
 import { type SubscriptionAnswer, subscriptionAnswer } from './subscribe.js';
 import type { Subscription } from './subscription.entity.js';
@@ -84,6 +85,7 @@ export async function changePlan(deps: Needs, actor: Actor, input: ChangePlanInp
       await emitSubscription(tx, 'subscription.updated', subscription);
       return nothingToPay;
     }
+    await refuseWhileCharging(tx, subscription);
     if (decision.lines.length === 0) {
       await applyChange(tx, subscription, { ...to, period: undefined });
       return nothingToPay;

@@ -10,7 +10,7 @@ export async function paidFee(em: EntityManager, subscription: Subscription): Pr
   return { paidMinor: await paidForPeriod(em, subscription), netShare: await netShare(em, subscription) };
 }
 
-/** What discounts left of the last paid charge that runs to the period's end. Nothing was charged: all of it. */
+/** What discounts left of the last charge, paid or about to be billed, that runs to the period's end. Nothing was charged: all of it. */
 async function netShare(em: EntityManager, subscription: Subscription): Promise<Fraction> {
   const [charge] = await rowsOf(
     em,
@@ -18,7 +18,7 @@ async function netShare(em: EntityManager, subscription: Subscription): Promise<
       select line.amount_minor::text as amount, line.discount_minor::text as discount
       from invoice join invoice_line line on line.account_id = invoice.account_id and line.invoice_id = invoice.id
       where invoice.account_id = ${subscription.accountId} and invoice.subscription_id = ${subscription.id}
-        and invoice.status = 'PAID' and line.period_end = ${subscription.periodEnd}
+        and invoice.status in ('PAID', 'DRAFT') and line.period_end = ${subscription.periodEnd}
         and line.kind in ('fee', 'proration_charge') and line.amount_minor > 0
       order by invoice.created_at desc, invoice.id desc, line.position desc limit 1`,
   );

@@ -16,6 +16,7 @@ import { decideStop, type PaidFee } from './decide.js';
 import { paidFee } from './paidFee.js';
 import { fingerprintOf, quotedAmounts } from './quote.js';
 import { catchUp } from './renew.js';
+import { refuseWhileCharging } from './standing.js';
 import { fieldsOf, readState } from './state.js';
 import { type SubscriptionAnswer, subscriptionAnswer } from './subscribe.js';
 import type { Subscription } from './subscription.entity.js';
@@ -68,6 +69,7 @@ export async function pauseSubscription(
       inputHash: inputHashOf(request),
       now: tx.now,
     });
+    await refuseWhileCharging(tx, subscription);
     await endWaitingChange(tx, subscription);
     await lockOpenWindows(tx, subscription.id); // what is quoted below is what the windows close with
     const at = quote?.at ?? tx.now;

@@ -1,4 +1,6 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
+import { BillingError } from '../domain/errors.js';
+import type { Tx } from '../platform/db.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import type { Subscription } from './subscription.entity.js';
 
@@ -16,4 +18,22 @@ export async function failsToPay(em: EntityManager, { accountId, id }: Subscript
       from invoice where account_id = ${accountId} and subscription_id = ${id} and reason = 'subscription_cycle'`,
   );
   return row!.fails;
+}
+
+/**
+ * CONFLICT while the fee of the current period is being charged: what a change at once gives back and charges depends on
+ * whether that is paid.
+ */
+export async function refuseWhileCharging({ em, accountId }: Tx, { id, periodEnd }: Subscription): Promise<void> {
+  const [charging] = await rowsOf(
+    em,
+    sql`select 1 from invoice join payment on payment.account_id = invoice.account_id and payment.subject_id = invoice.id
+        where invoice.account_id = ${accountId} and invoice.subscription_id = ${id} and invoice.period_end = ${periodEnd}
+          and invoice.reason = 'subscription_cycle' and invoice.status = 'OPEN' and payment.status = 'PENDING' limit 1`,
+  );
+  if (!charging) return;
+  throw new BillingError('CONFLICT', 'The fee of the current period is being charged: try again when that has ended', {
+    field: ['subscriptionId'],
+    retryable: true,
+  });
 }

@@ -111,7 +111,7 @@ export class SubscribeInput extends IdempotentInput {
   @Field(() => String)
   planCode!: string;
 
-  @Field(() => Int, { nullable: true, defaultValue: 1, description: '1 to 1,000,000' })
+  @Field(() => Int, { nullable: true, description: '1 to 1,000,000; absent: 1' })
   quantity?: number | null;
 
   @Field(() => ID, { nullable: true })

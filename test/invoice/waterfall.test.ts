@@ -320,7 +320,6 @@ describe('a preview', () => {
     await subscribe(world.deps, account.actor, {
       idempotencyKey: 's',
       planCode: 'basic',
-      quantity: 1,
       previewToken: data.preview.token,
     });
     await months(1);

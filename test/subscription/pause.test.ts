@@ -227,7 +227,15 @@ test('pausing and renewing at once: the period is billed once, whoever comes fir
   const { account, id, answer } = await subscribed(world);
   world.clock.set('2024-05-01T00:01:00Z');
   const of = { accountId: account.id, subscriptionId: answer.subscriptionId };
-  await Promise.all([pause(account, id), advanceSubscription(world.deps, of), advanceSubscription(world.deps, of)]);
+  const [first] = await Promise.allSettled([
+    pause(account, id),
+    advanceSubscription(world.deps, of),
+    advanceSubscription(world.deps, of),
+  ]);
+  if (first.status === 'rejected') {
+    expect(first.reason).toMatchObject({ code: 'CONFLICT', retryable: true }); // the renewal was just being charged
+    await pause(account, id);
+  }
   const reasons = (await invoicesOf(world, account)).map(
     ({ reason, periodStart }) => `${reason} ${periodStart!.getUTCMonth() + 1}`,
   );

@@ -192,6 +192,23 @@ describe('minimum spend', () => {
     await expectSoundLedger(world, account.id);
   });
 
+  test('with a grace period late usage takes the place of a part of it', async () => {
+    const { account } = await withPlan('minimum');
+    await world.deps.db.orm.em.fork().nativeUpdate(Account, { id: account.id }, { gracePeriodHours: 12 });
+    await minutes(account, '100');
+    world.clock.set('2024-05-01T01:00:00Z');
+    await runDue(world);
+    const late = new Date('2024-04-30T12:00:00Z');
+    await recordUsage(world.deps, account.actor, [
+      { transactionId: freshKey(), metric: 'minutes', value: '50', timestamp: late },
+    ]);
+    world.clock.set('2024-05-01T13:00:00Z');
+    await runDue(world);
+    const lines = (await allLines(account)).find((invoice) => invoice.length === 3)!;
+    expect(lines).toEqual([expect.stringMatching(/ 1500$/), 'Minimum spend 1500', 'Minimum 1000']);
+    await expectSoundLedger(world, account.id);
+  });
+
   test('is owed for the days of a period that is cut short, the day it ends included', async () => {
     const { account, id } = await withPlan('minimum');
     await minutes(account, '10');
