@@ -114,6 +114,7 @@ export const presentProposal = (proposal: UsageProposal) => {
     previous_amount: amount(previous, currency),
     corrected_amount: amount(corrected, currency),
     difference: amount(corrected - previous, currency),
+    amount: amount(BigInt(proposal.amountMinor), currency),
   };
 };
 

@@ -4,6 +4,7 @@ import { Refund } from '../payment/payment.entity.js';
 import type { BatchFunction } from '../platform/batch.js';
 import { byId, type Connection, type PageArgs, page } from '../platform/connection.js';
 import { uuidOf } from '../platform/ids.js';
+import { rowsOf, sql } from '../platform/sql.js';
 import { CreditNote, CreditNoteLine } from './creditNote.entity.js';
 
 const plain = { disableIdentityMap: true } as const;
@@ -57,3 +58,21 @@ export const refundsByCreditNoteIds: BatchFunction<Refund[]> = async (em, accoun
     await em.find(Refund, { accountId, subjectId: { $in: [...ids] } }, { ...plain, orderBy: { id: 'asc' } }),
     (refund) => refund.subjectId,
   );
+
+/** What credit notes that are not void have taken back of these invoice lines, in minor units. */
+export async function creditedByLines(
+  em: EntityManager,
+  accountId: string,
+  lineIds: readonly string[],
+): Promise<Map<string, bigint>> {
+  const rows = await rowsOf(
+    em,
+    sql<{ id: string; credited: string }>`
+      select line.invoice_line_id as id, sum(line.amount_minor)::text as credited
+      from credit_note_line line
+      join credit_note note on note.account_id = line.account_id and note.id = line.credit_note_id
+      where line.account_id = ${accountId} and line.invoice_line_id = any(${lineIds}::uuid[]) and note.status = 'ISSUED'
+      group by line.invoice_line_id`,
+  );
+  return new Map(rows.map((row) => [row.id, BigInt(row.credited)]));
+}

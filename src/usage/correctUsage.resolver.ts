@@ -119,6 +119,14 @@ export class UsageProposalResolver {
   difference(@Root() { previousMinor, correctedMinor, currency }: UsageProposal): MoneyType {
     return moneyOf(BigInt(correctedMinor) - BigInt(previousMinor), currency);
   }
+
+  @FieldResolver(() => MoneyType, {
+    description:
+      'What the credit note or extra line is over, before tax: of a credit, coupons are off, and it is at most what is left to credit',
+  })
+  amount(@Root() { amountMinor, currency }: UsageProposal): MoneyType {
+    return moneyOf(BigInt(amountMinor), currency);
+  }
 }
 
 @Resolver()

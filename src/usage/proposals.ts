@@ -1,3 +1,5 @@
+import { proposeBooking } from '../domain/proposal.js';
+import { creditedByLines } from '../invoice/creditNotes.js';
 import { Invoice, InvoiceLine } from '../invoice/invoice.entity.js';
 import type { Tx } from '../platform/db.js';
 import { rateWindow } from './rateWindow.js';
@@ -14,6 +16,8 @@ export interface UsageProposal {
   correctedMinor: string;
   /** Cheaper: a credit note for that line. Dearer: one more line on the next invoice. */
   kind: 'CREDIT_NOTE' | 'EXTRA_LINE';
+  /** What that note or line is over, taxes apart. */
+  amountMinor: string;
 }
 
 /** The windows among these that were billed for good, as they are now. */
@@ -39,9 +43,20 @@ export async function proposalsFor(
   const lines = await em.find(InvoiceLine, { accountId, windowId }, { disableIdentityMap: true });
   const id = { $in: lines.map(({ invoiceId }) => invoiceId) };
   const voided = await em.find(Invoice, { accountId, id, status: 'VOID' }, { disableIdentityMap: true });
+  const credited = await creditedByLines(
+    em,
+    accountId,
+    lines.map((line) => line.id),
+  );
   return changed.flatMap(({ window, previous, corrected }) => {
     const line = lines.find((one) => one.windowId === window.id);
     if (voided.some((invoice) => invoice.id === line?.invoiceId)) return [];
+    const booking = proposeBooking({
+      previousMinor: previous,
+      correctedMinor: corrected,
+      line: line && { ...line, creditedMinor: credited.get(line.id) ?? 0n },
+    });
+    if (!booking) return [];
     return [
       {
         metric: window.metricCode,
@@ -50,7 +65,8 @@ export async function proposalsFor(
         invoiceId: line?.invoiceId ?? null,
         previousMinor: previous.toString(),
         correctedMinor: corrected.toString(),
-        kind: corrected < previous ? ('CREDIT_NOTE' as const) : ('EXTRA_LINE' as const),
+        kind: booking.kind,
+        amountMinor: booking.amountMinor.toString(),
       },
     ];
   });

@@ -329,7 +329,7 @@ describe('when the period was invoiced', () => {
     const correcting = `mutation($id: String!, $key: String!) {
       correctUsage(input: { idempotencyKey: $key, corrections: [{ transactionId: $id, action: REPLACE, value: "100", reason: "typo" }] }) {
         usage { items { metric { code } used } } corrections { transactionId action before after reason createdAt }
-        proposals { kind metric { code } previousAmount { amount } correctedAmount { amount } difference { amount currency }
+        proposals { kind metric { code } previousAmount { amount } correctedAmount { amount } difference { amount currency } amount { amount }
           invoice { id number } invoiceLine { id description amount { amount } } }
         userErrors { code field } replayed } }`;
     const { data, errors } = await world.gql(account.token, correcting, { id: ids.minutes, key: 'g' });
@@ -351,6 +351,7 @@ describe('when the period was invoiced', () => {
           previousAmount: { amount: '3.53' },
           correctedAmount: { amount: '1.00' },
           difference: { amount: '-2.53', currency: 'USD' },
+          amount: { amount: '2.53' },
           invoiceLine: { description: 'Minutes over the limit of 100', amount: { amount: '3.53' } },
         },
       ],
