@@ -2,9 +2,11 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { planById } from './catalog/plans.js';
 import { Decimal } from './domain/decimal.js';
 import { majorUnits } from './domain/money.js';
+import { CreditNote } from './invoice/creditNote.entity.js';
 import { Invoice, InvoiceLine } from './invoice/invoice.entity.js';
+import { creditViolations } from './invoice/verifyCredit.js';
 import type { LoggedEvent } from './platform/eventLog.js';
-import type { Expectation, ExpectedInvoice } from './simulateScenario.js';
+import type { Expectation, ExpectedCreditNote, ExpectedInvoice } from './simulateScenario.js';
 import type { Run } from './simulateSteps.js';
 import { listSubscriptions } from './subscription/subscriptions.js';
 import { usageSummary } from './usage/usageSummary.js';
@@ -24,6 +26,10 @@ export const invoicesInOrder = (em: EntityManager, accountId: string): Promise<I
 
 export const linesInOrder = (em: EntityManager, { accountId, id }: Invoice): Promise<InvoiceLine[]> =>
   em.find(InvoiceLine, { accountId, invoiceId: id }, { orderBy: { position: 'asc' }, disableIdentityMap: true });
+
+/** Every credit note of the account in the order of their numbers. */
+export const creditNotesInOrder = (em: EntityManager, accountId: string): Promise<CreditNote[]> =>
+  em.find(CreditNote, { accountId }, { orderBy: { id: 'asc' }, disableIdentityMap: true });
 
 /** Compares texts; what isn't expected isn't looked at. Decimals are equal by value, so that 20 is 20.00. */
 class Comparison {
@@ -77,6 +83,8 @@ export async function differencesFrom(
     compare.decimal(['wallet', 'available'], expected.wallet.available, amount(availableMinor));
   }
   if (expected.invoices) await compareInvoices(compare, run, em, expected.invoices);
+  if (expected.credit_notes) await compareCreditNotes(compare, run, em, expected.credit_notes);
+  if (expected.proposals) compareProposals(compare, run, expected.proposals);
   const { currency } = run.scenario.account;
   const collected = await collectedByCards(em, run.accountId);
   compare.decimal(['charged'], expected.charged, majorUnits({ minorUnits: collected, currency }));
@@ -92,6 +100,7 @@ export async function moneyViolations({ deps, accountId }: Pick<Run, 'deps' | 'a
   const moved = await deps.payments.moved?.({ accountId });
   return [
     ...(await ledgerViolations(em, accountId)),
+    ...(await creditViolations(em, accountId)),
     ...(!moved || moved.amountMinor === collected
       ? []
       : [`cards were charged ${moved.amountMinor}, the ledger has ${collected}`]),
@@ -170,8 +179,49 @@ async function compareInvoice(
     const at = [...path, 'lines', i];
     compare.text([...at, 'description'], one.description, line.description);
     compare.decimal([...at, 'amount'], one.amount, amount(line.amountMinor));
+    compare.decimal([...at, 'discount'], one.discount, amount(line.discountMinor));
     compare.decimal([...at, 'quantity'], one.quantity, line.quantity);
     compare.period([...at, 'period'], one.period, [line.periodStart, line.periodEnd]);
+  }
+}
+
+async function compareCreditNotes(
+  compare: Comparison,
+  run: Run,
+  em: EntityManager,
+  expected: readonly ExpectedCreditNote[],
+): Promise<void> {
+  const found = await creditNotesInOrder(em, run.accountId);
+  const path = ['credit_notes'];
+  if (found.length !== expected.length) compare.differs(path, `${expected.length} credit notes`, `${found.length}`);
+  for (const [i, one] of expected.entries()) {
+    const note = found[one.number - 1];
+    if (!note) {
+      compare.differs([...path, i], `credit note ${one.number}`, 'none');
+      continue;
+    }
+    const amount = (minorUnits: bigint): string => majorUnits({ minorUnits, currency: note.currency });
+    compare.text([...path, i, 'status'], one.status, note.status);
+    compare.decimal([...path, i, 'total'], one.total, amount(note.totalMinor));
+    compare.decimal([...path, i, 'tax'], one.tax, amount(note.taxMinor));
+    compare.decimal([...path, i, 'applied'], one.applied, amount(note.appliedToInvoiceMinor));
+    compare.decimal([...path, i, 'refunded'], one.refunded, amount(note.refundedMinor));
+    compare.decimal([...path, i, 'to_wallet'], one.to_wallet, amount(note.returnedToWalletMinor));
+    compare.decimal([...path, i, 'balance'], one.balance, amount(note.balanceMinor));
+  }
+}
+
+function compareProposals(compare: Comparison, run: Run, expected: NonNullable<Expectation['proposals']>): void {
+  const found = run.proposals;
+  if (found.length !== expected.length) compare.differs(['proposals'], `${expected.length}`, `${found.length}`);
+  for (const [i, one] of expected.entries()) {
+    const proposal = found[i];
+    if (!proposal) return;
+    const amount = (minor: string) => majorUnits({ minorUnits: BigInt(minor), currency: proposal.currency });
+    compare.text(['proposals', i, 'kind'], one.kind, proposal.kind);
+    compare.text(['proposals', i, 'metric'], one.metric, run.name(proposal.metric));
+    compare.decimal(['proposals', i, 'previous'], one.previous, amount(proposal.previousMinor));
+    compare.decimal(['proposals', i, 'corrected'], one.corrected, amount(proposal.correctedMinor));
   }
 }
 

@@ -25,7 +25,7 @@ const oneOf = <const Names extends readonly string[]>(names: Names) =>
   z.preprocess((value) => (typeof value === 'string' ? value.toUpperCase() : value), z.enum(names));
 
 const settings = z.strictObject({
-  grace_hours: whole(0, 720).optional(),
+  grace_hours: whole(0, 72).optional(),
   retry_days: z.array(whole(1, 60)).optional(),
   dunning_end: z.enum(dunningEnds).optional(),
   tax_exempt: flag.optional(),
@@ -36,6 +36,7 @@ export type ScenarioSettings = z.output<typeof settings>;
 const line = z.strictObject({
   description: text.optional(),
   amount: decimal.optional(),
+  discount: decimal.optional(),
   quantity: decimal.optional(),
   period: z.tuple([instant, instant]).optional(),
 });
@@ -59,6 +60,26 @@ const invoice = z.strictObject({
 });
 export type ExpectedInvoice = z.output<typeof invoice>;
 
+const creditNote = z.strictObject({
+  number: whole(1),
+  status: upper.optional(),
+  total: decimal.optional(),
+  tax: decimal.optional(),
+  /** The parts of the total: what lowered its invoice's debt, went back to cards and to the wallet, and is left as credit. */
+  applied: decimal.optional(),
+  refunded: decimal.optional(),
+  to_wallet: decimal.optional(),
+  balance: decimal.optional(),
+});
+export type ExpectedCreditNote = z.output<typeof creditNote>;
+
+const proposal = z.strictObject({
+  kind: oneOf(['CREDIT_NOTE', 'EXTRA_LINE']),
+  metric: text.optional(),
+  previous: decimal.optional(),
+  corrected: decimal.optional(),
+});
+
 const expectation = z.strictObject({
   subscription: z
     .strictObject({
@@ -79,6 +100,9 @@ const expectation = z.strictObject({
   error: upper.optional(),
   /** All of them, in order. */
   invoices: z.array(invoice).optional(),
+  credit_notes: z.array(creditNote).optional(),
+  /** Of the last correction of usage. */
+  proposals: z.array(proposal).optional(),
   /** What cards have paid so far. */
   charged: decimal.optional(),
   /** Types since the last expectation of events, in order; with `subset` others may stand between. */
@@ -116,24 +140,30 @@ const stepSchemas = {
     z.strictObject({ timing: oneOf(['IMMEDIATE', 'PERIOD_END']).default('PERIOD_END') }),
   ]),
   undo: nothing,
-  pause: z.union([nothing, z.strictObject({ resume_at: instant.optional() })]),
+  pause: z.union([
+    nothing.transform(() => ({ resume_at: undefined })),
+    z.strictObject({ resume_at: instant.optional() }),
+  ]),
   resume: nothing,
+  publish: z.strictObject({ plan: text, price: decimal }),
+  migrate: z.strictObject({ plan: text, timing: oneOf(['IMMEDIATE', 'PERIOD_END']).default('PERIOD_END') }),
   usage: z.array(usageEvent).min(1),
   correct_usage: z
     .array(z.strictObject({ id: text, action: oneOf(['VOID', 'REPLACE']), value: decimal.optional() }))
     .min(1),
   top_up: decimal,
   apply_coupon: text,
-  remove_coupon: z.union([nothing, text]),
+  remove_coupon: z.union([nothing.transform(() => undefined), text]),
   invoice_item: z.strictObject({ description: text, amount: decimal }),
   create_invoice: nothing,
   credit_note: z.strictObject({
     invoice: whole(1),
-    kind: upper.optional(),
+    kind: oneOf(['CREDIT', 'REFUND']).default('CREDIT'),
     lines: z
       .union([z.literal('all'), z.array(z.strictObject({ line: whole(1), amount: decimal.optional() }))])
       .default('all'),
   }),
+  void_credit_note: whole(1),
   pay_invoice: whole(1),
   settings,
   /** A span of time, an instant, or to the end of the subscription's period. */

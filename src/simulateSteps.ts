@@ -1,23 +1,38 @@
-import { Account, TaxRate } from './account/account.entity.js';
 import { advanceTestClock } from './account/advanceTestClock.js';
 import { readTestClock } from './account/testClock.js';
+import { updateBillingSettings } from './account/updateBillingSettings.js';
 import type { Core } from './app.js';
-import { planById } from './catalog/plans.js';
-import { BillingError, invalid } from './domain/errors.js';
+import type { Catalog } from './catalog/catalogFile.js';
+import { publishCatalog } from './catalog/publishCatalog.js';
+import { Decimal } from './domain/decimal.js';
+import { BillingError } from './domain/errors.js';
 import { parseMoney } from './domain/money.js';
+import { addInvoiceItem } from './invoice/addInvoiceItem.js';
+import { liveCoupons } from './invoice/appliedCoupons.js';
+import { applyCoupon } from './invoice/applyCoupon.js';
+import { createCreditNote } from './invoice/createCreditNote.js';
+import { createInvoice } from './invoice/createInvoice.js';
+import type { CreditNote } from './invoice/creditNote.entity.js';
 import type { Invoice } from './invoice/invoice.entity.js';
 import { payInvoice } from './invoice/payInvoice.js';
+import { removeCoupon } from './invoice/removeCoupon.js';
+import { voidCreditNote } from './invoice/voidCreditNote.js';
 import { addPaymentMethod } from './payment/addPaymentMethod.js';
 import type { Actor } from './platform/actor.js';
-import { transact } from './platform/db.js';
-import { newId, publicId } from './platform/ids.js';
-import { invoicesInOrder } from './simulateExpect.js';
+import { publicId } from './platform/ids.js';
+import { creditNotesInOrder, invoicesInOrder, linesInOrder } from './simulateExpect.js';
 import type { Scenario, ScenarioSettings, StepArgs, StepName } from './simulateScenario.js';
 import { cancelSubscription } from './subscription/cancelSubscription.js';
 import { changePlan } from './subscription/changePlan.js';
+import { migrateSubscribers } from './subscription/migrateSubscribers.js';
+import { pauseSubscription } from './subscription/pauseSubscription.js';
+import { resumeSubscription } from './subscription/resumeSubscription.js';
 import { subscribe } from './subscription/subscribe.js';
 import type { Subscription } from './subscription/subscription.entity.js';
 import { listSubscriptions } from './subscription/subscriptions.js';
+import { undoScheduledChange } from './subscription/undoScheduledChange.js';
+import { correctUsage } from './usage/correctUsage.js';
+import type { UsageProposal } from './usage/proposals.js';
 import { recordUsage } from './usage/recordUsage.js';
 import { topUp } from './wallet/topUp.js';
 
@@ -27,6 +42,10 @@ export interface Run {
   readonly actor: Actor;
   readonly accountId: string;
   readonly scenario: Scenario;
+  /** As it was published last, under the codes of this run. */
+  catalog: Catalog;
+  /** What the last correction of usage proposed. */
+  proposals: readonly UsageProposal[];
   /** Code of a plan, metric or coupon in the file → its code in this run, which no other run has. */
   code(name: string): string;
   /** A text without what `code` added. */
@@ -38,39 +57,39 @@ export interface Run {
 /** What a step did not achieve (a declined payment, an event rejected) comes back; what it refused is thrown. */
 type Step<Name extends StepName> = (run: Run, args: StepArgs[Name]) => Promise<BillingError | undefined>;
 
-/** How each step is done: by the use case of its name. What the product can't do yet has no line here. */
-export const steps: { readonly [Name in StepName]?: Step<Name> } = {
+/** How each step is done: by the use case of its name. */
+export const steps: { readonly [Name in Exclude<StepName, 'expect'>]: Step<Name> } = {
   card: async ({ deps, actor, key }, { token, default: makeDefault }) => {
     await addPaymentMethod(deps, actor, { idempotencyKey: key(), type: 'card', token, makeDefault });
     return undefined;
   },
-  subscribe: async ({ deps, actor, key, code }, { plan, ...more }) => {
-    refuseUnknown(more);
-    return (await subscribe(deps, actor, { idempotencyKey: key(), planCode: code(plan) })).error;
+  subscribe: async ({ deps, actor, key, code }, { plan, quantity, coupon }) => {
+    if (coupon !== undefined) await applyCoupon(deps, actor, { idempotencyKey: key(), couponCode: code(coupon) });
+    return (await subscribe(deps, actor, { idempotencyKey: key(), planCode: code(plan), quantity })).error;
   },
-  change_plan: async (run, { plan, timing, proration, ...more }) => {
-    refuseUnknown(more);
-    const subscriptionId = await idOfSubscription(run);
-    const input = { idempotencyKey: run.key(), subscriptionId, planCode: run.code(plan), timing, proration };
-    return (await changePlan(run.deps, run.actor, input)).error;
+  change_plan: async (run, { plan, ...how }) =>
+    (await changePlan(run.deps, run.actor, { ...(await own(run)), planCode: run.code(plan), ...how })).error,
+  cancel: async (run, how) => (await cancelSubscription(run.deps, run.actor, { ...(await own(run)), ...how })).error,
+  undo: async (run) => (await undoScheduledChange(run.deps, run.actor, await own(run))).error,
+  pause: async (run, { resume_at: resumeAt }) =>
+    (await pauseSubscription(run.deps, run.actor, { ...(await own(run)), resumeAt })).error,
+  resume: async (run) => (await resumeSubscription(run.deps, run.actor, await own(run))).error,
+  /** The plan in a new version, which differs in its price alone. */
+  publish: async (run, { plan, price }) => {
+    const change = (one: Catalog['plans'][number]) =>
+      one.code === run.code(plan) ? { ...one, priceMinor: parseMoney(price, one.currency).minorUnits } : one;
+    run.catalog = { ...run.catalog, plans: run.catalog.plans.map(change) };
+    await publishCatalog(run.deps, run.catalog);
+    return undefined;
   },
-  cancel: async (run, { timing }) => {
-    const input = { idempotencyKey: run.key(), subscriptionId: await idOfSubscription(run), timing };
-    return (await cancelSubscription(run.deps, run.actor, input)).error;
-  },
-  /** Back to the plan it is on: the change or cancellation that waits for the period's end is off. */
-  undo: async (run) => {
-    const subscription = await lastSubscription(run);
-    const { code: planCode } = await planById(run.deps.db.orm.em.fork(), subscription.planId);
-    const subscriptionId = publicId('subscription', subscription.id);
-    const input = {
-      idempotencyKey: run.key(),
-      subscriptionId,
-      planCode,
-      timing: 'AUTO',
-      proration: 'PER_DAY',
-    } as const;
-    return (await changePlan(run.deps, run.actor, input)).error;
+  migrate: async ({ deps, actor, code }, { plan, timing }) => {
+    for await (const { outcome, reason } of migrateSubscribers(deps, actor, {
+      planCode: code(plan),
+      timing,
+      dryRun: false,
+    }))
+      if (outcome !== 'MIGRATED') return new BillingError('ILLEGAL_STATE', reason ?? outcome);
+    return undefined;
   },
   usage: async ({ deps, actor, key, code }, events) => {
     const { results } = await recordUsage(
@@ -87,8 +106,52 @@ export const steps: { readonly [Name in StepName]?: Step<Name> } = {
     const rejected = results.find(({ status }) => status === 'REJECTED')?.error;
     return rejected && new BillingError(rejected.code, rejected.message, { field: rejected.field });
   },
+  correct_usage: async (run, corrections) => {
+    const input = corrections.map(({ id, ...how }) => ({ transactionId: id, ...how }));
+    run.proposals = (
+      await correctUsage(run.deps, run.actor, { idempotencyKey: run.key(), corrections: input })
+    ).proposals;
+    return undefined;
+  },
   top_up: async ({ deps, actor, key, scenario }, amount) =>
     (await topUp(deps, actor, { idempotencyKey: key(), amount: parseMoney(amount, scenario.account.currency) })).error,
+  apply_coupon: async ({ deps, actor, key, code }, coupon) => {
+    await applyCoupon(deps, actor, { idempotencyKey: key(), couponCode: code(coupon) });
+    return undefined;
+  },
+  remove_coupon: async (run, coupon) => {
+    const live = await liveCoupons(run.deps.db.orm.em.fork(), run.accountId);
+    const found = live.find((one) => coupon === undefined || one.coupon.code === run.code(coupon));
+    if (!found) throw new BillingError('NOT_FOUND', 'The account has no such coupon');
+    const appliedCouponId = publicId('appliedCoupon', found.applied.id);
+    await removeCoupon(run.deps, run.actor, { idempotencyKey: run.key(), appliedCouponId });
+    return undefined;
+  },
+  invoice_item: async ({ deps, actor, key, scenario }, { description, amount: text }) => {
+    const amount = parseMoney(text, scenario.account.currency);
+    await addInvoiceItem(deps, actor, { idempotencyKey: key(), description, amount });
+    return undefined;
+  },
+  create_invoice: async ({ deps, actor, key }) => {
+    await createInvoice(deps, actor, { idempotencyKey: key(), items: [] });
+    return undefined;
+  },
+  credit_note: async (run, { invoice: number, kind, lines }) => {
+    const invoice = await nthInvoice(run, number);
+    await createCreditNote(run.deps, run.actor, {
+      idempotencyKey: run.key(),
+      invoiceId: publicId('invoice', invoice.id),
+      kind,
+      reason: 'As the scenario says',
+      lines: lines === 'all' ? undefined : await creditedLines(run, invoice, lines),
+    });
+    return undefined;
+  },
+  void_credit_note: async (run, number) => {
+    const creditNoteId = publicId('creditNote', (await nthCreditNote(run, number)).id);
+    await voidCreditNote(run.deps, run.actor, { idempotencyKey: run.key(), creditNoteId });
+    return undefined;
+  },
   pay_invoice: async (run, number) => {
     const input = { idempotencyKey: run.key(), invoiceId: publicId('invoice', (await nthInvoice(run, number)).id) };
     return (await payInvoice(run.deps, run.actor, input)).error;
@@ -103,19 +166,16 @@ export const steps: { readonly [Name in StepName]?: Step<Name> } = {
   },
 };
 
-/** Options of a step that the file may have and the product does not know yet. */
-function refuseUnknown(options: Record<string, unknown>): void {
-  for (const [name, value] of Object.entries(options))
-    if (value !== undefined) throw invalid(`'${name}' is not available in this version`, name);
-}
-
 async function lastSubscription({ deps, accountId }: Run): Promise<Subscription> {
   const [last] = await listSubscriptions(deps.db.orm.em.fork(), accountId);
   if (!last) throw new BillingError('NOT_FOUND', 'The account has no subscription yet');
   return last;
 }
-const idOfSubscription = async (run: Run): Promise<string> =>
-  publicId('subscription', (await lastSubscription(run)).id);
+/** What every change of the account's subscription names. */
+const own = async (run: Run): Promise<{ idempotencyKey: string; subscriptionId: string }> => ({
+  idempotencyKey: run.key(),
+  subscriptionId: publicId('subscription', (await lastSubscription(run)).id),
+});
 
 async function nthInvoice({ deps, accountId }: Run, number: number): Promise<Invoice> {
   const invoices = await invoicesInOrder(deps.db.orm.em.fork(), accountId);
@@ -124,21 +184,44 @@ async function nthInvoice({ deps, accountId }: Run, number: number): Promise<Inv
   return found;
 }
 
-/** The account's policy, as an operator would set it. Tax rates replace those before. */
+async function nthCreditNote({ deps, accountId }: Run, number: number): Promise<CreditNote> {
+  const notes = await creditNotesInOrder(deps.db.orm.em.fork(), accountId);
+  const found = notes[number - 1];
+  if (!found) throw new BillingError('NOT_FOUND', `There is no credit note ${number}: the account has ${notes.length}`);
+  return found;
+}
+
+/** Lines of an invoice by their place on it, from 1. Without an amount: all of the line, less its discount. */
+async function creditedLines(
+  { deps }: Run,
+  invoice: Invoice,
+  chosen: Exclude<StepArgs['credit_note']['lines'], 'all'>,
+): Promise<Parameters<typeof createCreditNote>[2]['lines']> {
+  const { currency } = invoice;
+  const lines = await linesInOrder(deps.db.orm.em.fork(), invoice);
+  return chosen.map(({ line: place, amount }) => {
+    const line = lines[place - 1];
+    if (!line) throw new BillingError('NOT_FOUND', `There is no line ${place}: the invoice has ${lines.length}`);
+    const whole = { minorUnits: line.amountMinor - line.discountMinor, currency };
+    return {
+      invoiceLineId: publicId('invoiceLine', line.id),
+      amount: amount === undefined ? whole : parseMoney(amount, currency),
+    };
+  });
+}
+
+/** The account's policy, as an operator sets it. */
 export async function applySettings(
-  { deps, accountId }: Pick<Run, 'deps' | 'accountId'>,
+  { deps, actor, key }: Pick<Run, 'deps' | 'actor' | 'key'>,
   { grace_hours, retry_days, dunning_end, tax_exempt, tax_rates }: ScenarioSettings,
 ): Promise<void> {
-  await transact(deps, accountId, async ({ em, now }) => {
-    const account = await em.findOneOrFail(Account, { id: accountId });
-    account.gracePeriodHours = grace_hours ?? account.gracePeriodHours;
-    account.retryAfterDays = retry_days ?? account.retryAfterDays;
-    account.dunningEnd = dunning_end ?? account.dunningEnd;
-    account.taxExempt = tax_exempt ?? account.taxExempt;
-    if (!tax_rates) return;
-    await em.nativeUpdate(TaxRate, { accountId, archivedAt: null }, { archivedAt: now });
-    for (const [position, rate] of tax_rates.entries())
-      em.create(TaxRate, { accountId, id: newId(), ...rate, position, createdAt: now, archivedAt: null });
+  await updateBillingSettings(deps, actor, {
+    idempotencyKey: key(),
+    gracePeriodHours: grace_hours,
+    retryAfterDays: retry_days,
+    dunningEnd: dunning_end,
+    taxExempt: tax_exempt,
+    taxRates: tax_rates?.map((rate) => ({ ...rate, percent: new Decimal(rate.percent) })),
   });
 }
 

@@ -72,10 +72,7 @@ describe('what is not as expected is said with its line', () => {
       '  - usage: [{ metric: storage, value: 11 }]\n  - advance: period',
       expect.stringMatching(/^line 21: usage: LIMIT_EXCEEDED: /),
     ],
-    [
-      '  - subscribe: { plan: basic, coupon: HALF }',
-      "line 21: subscribe: INVALID: 'coupon' is not available in this version",
-    ],
+    ['  - subscribe: { plan: basic, coupon: HALF }', "line 21: subscribe: NOT_FOUND: No coupon with code 'HALF'"],
   ])('%s', async (steps, failure) => {
     expect(await run(`${paid}${steps}\n`)).toEqual(failure);
   });
