@@ -222,6 +222,7 @@ function compareProposals(compare: Comparison, run: Run, expected: NonNullable<E
     compare.text(['proposals', i, 'metric'], one.metric, run.name(proposal.metric));
     compare.decimal(['proposals', i, 'previous'], one.previous, amount(proposal.previousMinor));
     compare.decimal(['proposals', i, 'corrected'], one.corrected, amount(proposal.correctedMinor));
+    compare.decimal(['proposals', i, 'amount'], one.amount, amount(proposal.amountMinor));
   }
 }
 

@@ -78,6 +78,8 @@ const proposal = z.strictObject({
   metric: text.optional(),
   previous: decimal.optional(),
   corrected: decimal.optional(),
+  /** What to book. */
+  amount: decimal.optional(),
 });
 
 const expectation = z.strictObject({
@@ -153,7 +155,7 @@ const stepSchemas = {
     .min(1),
   top_up: decimal,
   apply_coupon: text,
-  remove_coupon: z.union([nothing.transform(() => undefined), text]),
+  remove_coupon: z.union([nothing.transform(() => null), text]),
   invoice_item: z.strictObject({ description: text, amount: decimal }),
   create_invoice: nothing,
   credit_note: z.strictObject({

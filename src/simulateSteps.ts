@@ -121,7 +121,7 @@ export const steps: { readonly [Name in Exclude<StepName, 'expect'>]: Step<Name>
   },
   remove_coupon: async (run, coupon) => {
     const live = await liveCoupons(run.deps.db.orm.em.fork(), run.accountId);
-    const found = live.find((one) => coupon === undefined || one.coupon.code === run.code(coupon));
+    const found = live.find((one) => coupon === null || one.coupon.code === run.code(coupon));
     if (!found) throw new BillingError('NOT_FOUND', 'The account has no such coupon');
     const appliedCouponId = publicId('appliedCoupon', found.applied.id);
     await removeCoupon(run.deps, run.actor, { idempotencyKey: run.key(), appliedCouponId });

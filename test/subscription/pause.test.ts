@@ -271,6 +271,7 @@ describe('when collecting gives up', () => {
     expect((await resume(account, id)).error).toMatchObject({ code: 'PAYMENT_DECLINED' });
     await addCard(world, account);
     expect((await resume(account, id)).error).toBeUndefined();
+    expect(await subscriptionOf(world, account)).toMatchObject({ status: 'ACTIVE' });
     await expectSoundLedger(world, account.id);
   });
 
