@@ -55,6 +55,30 @@ export function unusedFraction({
   return { numerator: BigInt(leftMs), denominator: BigInt(lengthMs) };
 }
 
+/** An amount for the whole of a period; below zero, what was given back of others. */
+export interface Spread {
+  readonly period: Period;
+  readonly amountMinor: bigint;
+}
+
+/**
+ * What is unused at `at` of these amounts together, each over its own period; never below zero. Rounded up: what was rounded
+ * when it was charged takes no cent from what is given back.
+ */
+export function unusedMinor(
+  parts: readonly Spread[],
+  of: Omit<Parameters<typeof unusedFraction>[0], 'period'>,
+): bigint {
+  const { numerator, denominator } = parts.reduce((sum, { period, amountMinor }) => {
+    const unused = unusedFraction({ period, ...of });
+    return {
+      numerator: sum.numerator * unused.denominator + amountMinor * unused.numerator * sum.denominator,
+      denominator: sum.denominator * unused.denominator,
+    };
+  }, nothing);
+  return numerator <= 0n ? 0n : (numerator + denominator - 1n) / denominator;
+}
+
 /** The share of an amount in minor units, rounded HALF_UP: a tie goes away from zero, for credits as for charges. */
 export function prorateMinor({ amountMinor, fraction }: { amountMinor: bigint; fraction: Fraction }): bigint {
   const { numerator, denominator } = fraction;

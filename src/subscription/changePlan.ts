@@ -13,7 +13,6 @@ import type { Deps } from '../platform/deps.js';
 import { claimKey } from '../platform/idempotency.js';
 import { newId } from '../platform/ids.js';
 import { checkQuote, inputHashOf, openQuote } from '../platform/quote.js';
-import { rowsOf, sql } from '../platform/sql.js';
 import { decideChange } from './decide.js';
 import { checkQuantity } from './lines.js';
 import { paidFee } from './paidFee.js';
@@ -219,23 +218,4 @@ export async function quoteChange(
           cancelAt: undoes ? null : state.cancelAt,
         };
   return { decision, after, lines, amounts, fingerprint };
-}
-
-/**
- * Fees paid for the current period, net of discounts, credits and credit notes, in minor units: every paid line that runs to
- * the period's end. A renewal that waits as DRAFT counts as paid: it will be billed, whatever becomes of the period.
- */
-export async function paidForPeriod(em: Tx['em'], subscription: Subscription): Promise<bigint> {
-  const [row] = await rowsOf(
-    em,
-    sql<{ paid: string }>`
-      select coalesce(sum(line.amount_minor - line.discount_minor - coalesce((
-          select sum(credited.amount_minor) from credit_note_line credited
-          join credit_note note on note.account_id = credited.account_id and note.id = credited.credit_note_id and note.status = 'ISSUED'
-          where credited.account_id = line.account_id and credited.invoice_line_id = line.id), 0)), 0)::text as paid
-      from invoice join invoice_line line on line.account_id = invoice.account_id and line.invoice_id = invoice.id
-      where invoice.account_id = ${subscription.accountId} and invoice.subscription_id = ${subscription.id}
-        and invoice.status in ('PAID', 'DRAFT') and line.period_end = ${subscription.periodEnd}`,
-  );
-  return BigInt(row!.paid);
 }

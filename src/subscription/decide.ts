@@ -1,7 +1,7 @@
 import { Decimal } from '../domain/decimal.js';
 import { afterStep, firstPeriod, fullPeriod, type Lifecycle, type Step, sameRhythm } from '../domain/lifecycle.js';
 import type { Period } from '../domain/period.js';
-import { type Fraction, type Proration, unusedFraction } from '../domain/proration.js';
+import { type Fraction, type Proration, type Spread, unusedFraction, unusedMinor } from '../domain/proration.js';
 import type { LineDraft } from '../invoice/issueInvoice.js';
 import { chargeLines, creditLines, feeLine, feeMinor, minimumSpendLines, type Terms } from './lines.js';
 
@@ -38,8 +38,8 @@ export function decideSubscribe({
 
 /** What was paid in advance for the current period, as far as it can be given back. */
 export interface PaidFee {
-  /** Fees paid for the period, net of credits and discounts: no more is ever credited. Minor units. */
-  paidMinor: bigint;
+  /** Fees paid for the period, net of discounts, and below zero what was credited of them: no more is ever credited. */
+  paid: readonly Spread[];
   /** What discounts left of the charge that paid for it. */
   netShare: Fraction;
 }
@@ -86,9 +86,11 @@ export function decideChange(input: ChangeInput): ChangeDecision {
   const restarts = !sameRhythm(from.plan, to.plan);
   const proration = restarts && input.proration === 'NONE' ? 'PER_DAY' : input.proration;
   const full = fullPeriod(from.plan, { period, timeZone });
-  const unused = unusedFraction({ period: full, at, timeZone, proration, changeDay: 'unused' });
+  const of = { at, timeZone, proration, changeDay: 'unused' } as const;
+  const unused = unusedFraction({ period: full, ...of });
   const rest: Period = { start: at, end: period.end };
-  const credit = creditLines({ ...from, ...input.paid, rest, unused });
+  const { paid, netShare } = input.paid;
+  const credit = creditLines({ ...from, rest, unused, netShare, paidMinor: unusedMinor(paid, of) });
   if (restarts) {
     const next = firstPeriod(to.plan, { at, timeZone });
     return { effective: 'now', period: next, restarts, lines: [...credit, feeLine({ ...to, period: next, timeZone })] };
@@ -123,12 +125,13 @@ export function decideStop({
   const { terms: plan, quantity, period, timeZone } = state;
   if (state.status === 'PAUSED') return []; // it has been stopped before
   const full = fullPeriod(plan, { period, timeZone });
-  const unused = unusedFraction({ period: full, at, timeZone, proration: 'PER_DAY', changeDay: 'used' });
+  const of = { at, timeZone, proration: 'PER_DAY', changeDay: 'used' } as const;
+  const unused = unusedFraction({ period: full, ...of });
   const rest = { start: at, end: period.end };
   const credit =
     paid === undefined || state.status === 'TRIALING'
       ? []
-      : creditLines({ plan, quantity, rest, unused, netShare: paid.netShare, paidMinor: paid.paidMinor });
+      : creditLines({ plan, quantity, rest, unused, netShare: paid.netShare, paidMinor: unusedMinor(paid.paid, of) });
   return [...credit, ...decideArrears({ state, usage, cutAt: at })];
 }
 

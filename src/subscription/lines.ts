@@ -95,7 +95,7 @@ export function chargeLines({
 
 /**
  * What the unused time of a plan gives back: its share of the fee, less the share of it that coupons had taken off
- * (`netShare` is what was left to pay), and at most what was paid for the period.
+ * (`netShare` is what was left to pay), and at most what was paid for that time.
  */
 export function creditLines({
   plan,
@@ -110,13 +110,14 @@ export function creditLines({
   rest: Period;
   unused: Fraction;
   netShare: Fraction;
+  /** What is unused of all that was paid for the period. */
   paidMinor: bigint;
 }): LineDraft[] {
   const fee = feeMinor(plan, quantity);
   const { currency } = plan;
   const fraction = timesFraction(unused, netShare);
   const full = prorateMinor({ amountMinor: fee, fraction });
-  const capped = full > paidMinor ? (paidMinor > 0n ? paidMinor : 0n) : full;
+  const capped = full > paidMinor ? paidMinor : full;
   if (capped === 0n) return [];
   const explanation = [
     wholeStep(plan, quantity),
@@ -125,7 +126,7 @@ export function creditLines({
   if (capped !== full) {
     const paid = majorUnits({ minorUnits: capped, currency });
     explanation.push({
-      label: 'At most what was paid',
+      label: 'At most what was paid for it',
       expression: `min(${explanation.at(-1)!.result}, ${paid})`,
       result: paid,
     });

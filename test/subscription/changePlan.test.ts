@@ -228,6 +228,26 @@ describe('a downgrade', () => {
     await expectSoundLedger(world, account.id);
   });
 
+  test('a plan that nothing was charged for gives back what was paid for the unused time, and no more', async () => {
+    const { account, id } = await subscribed(world);
+    world.clock.set(halfADayIntoThe11th);
+    await change(account, { subscriptionId: id, planCode: 'premium', timing: 'IMMEDIATE', proration: 'NONE' });
+    await cancelSubscription(world.deps, account.actor, { subscriptionId: id, timing: 'IMMEDIATE' });
+    expect(await balanceOf(world, account.id, 'wallet')).toBe(1900n);
+    await expectSoundLedger(world, account.id);
+  });
+
+  test('charged by the second and credited by the day, it gives back what was charged', async () => {
+    const { account, id } = await subscribed(world);
+    const at = new Date(halfADayIntoThe11th);
+    const deps = { ...world.deps, clock: { now: () => at } };
+    await change(account, { subscriptionId: id, planCode: 'premium', proration: 'PER_SECOND' }, deps);
+    await change(account, { subscriptionId: id, planCode: 'basic', timing: 'IMMEDIATE' }, deps);
+    const lines = await linesOf(world, (await invoicesOf(world, account))[2]!);
+    expect(lines).toEqual(['Unused time on Premium -3950', 'Remaining time on Basic 2000']);
+    expect(await balanceOf(world, account.id, 'wallet')).toBe(1950n); // what going up had cost
+  });
+
   test('a trial changes plan for nothing', async () => {
     const { account, id } = await subscribed(world, { planCode: 'tryout' });
     await change(account, { subscriptionId: id, planCode: 'premium' });
