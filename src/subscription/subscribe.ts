@@ -246,7 +246,8 @@ async function activate(tx: Tx, subscription: Subscription): Promise<void> {
   reschedule(subscription);
   const period = { start: subscription.periodStart, end: subscription.periodEnd };
   const features = await featuresOf(em, subscription.planId);
-  await openWindows(tx, { subscriptionId: subscription.id, period, features, currency, timeZone });
+  const trial = subscription.status === 'TRIALING';
+  await openWindows(tx, { subscriptionId: subscription.id, period, features, currency, timeZone, trial });
   await emitSubscription(tx, 'subscription.created', subscription);
 }
 

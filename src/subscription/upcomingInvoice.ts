@@ -51,7 +51,10 @@ export async function upcomingInvoice(em: EntityManager, of: Upcoming): Promise<
 }
 
 const usageOf = (em: EntityManager, { account, state, features }: Upcoming): Promise<LineDraft[]> =>
-  usageToBill(em, { accountId: account.id, under: features && { features, period: state.period } });
+  usageToBill(em, {
+    accountId: account.id,
+    under: features && { features, period: state.period, trial: state.status === 'TRIALING' },
+  });
 
 function draftOf(
   context: BillingContext,

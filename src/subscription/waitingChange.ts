@@ -139,6 +139,7 @@ export async function applyChange(
     features: await featuresOf(em, plan.id),
     currency,
     timeZone,
+    trial: after.status === 'TRIALING',
   });
   await emitSubscription(tx, 'subscription.updated', subscription);
 }

@@ -104,6 +104,8 @@ export interface WindowTerms {
   features: readonly PlanFeature[];
   currency: string;
   timeZone: string;
+  /** Only what is over a limit is billed: no charge has its minimum. */
+  trial?: boolean;
   /** The subscription is paused: nothing counts, and nobody is warned of limits. */
   blocked?: boolean;
 }
@@ -140,7 +142,7 @@ export async function openWindows(tx: Tx, terms: WindowTerms): Promise<void> {
       aggregation: metric.aggregation,
       periodStart: terms.period.start,
       periodEnd: terms.period.end,
-      ...(terms.blocked ? nothingGranted : termsOf(feature)),
+      ...(terms.blocked ? nothingGranted : termsOf(feature, terms)),
       currency: terms.currency,
       used: openingLevel ?? '0',
       latestAt: openingAt,
@@ -186,7 +188,7 @@ export async function changeWindowLimits(tx: Tx, terms: WindowTerms): Promise<vo
         firedPercents: [],
       });
     }
-    Object.assign(window, termsUnder(terms.features, window.metricCode));
+    Object.assign(window, termsUnder(terms, window.metricCode));
     Object.assign(window, moved);
     fireThresholds(tx, window, terms.timeZone);
   }
@@ -248,13 +250,15 @@ export async function usageSoFar(
   return ended.flatMap(usageLine);
 }
 
+type ChangedTerms = Pick<WindowTerms, 'features' | 'period' | 'trial'>;
+
 /**
  * What the account's open windows would bill at the end of their period with the usage so far. `under`: the plan's features
  * and the period a change would give them.
  */
 export async function usageToBill(
   em: EntityManager,
-  { accountId, under }: { accountId: string; under?: { features: readonly PlanFeature[]; period: Period } | undefined },
+  { accountId, under }: { accountId: string; under?: ChangedTerms | undefined },
 ): Promise<LineDraft[]> {
   const windows = await em.find(
     UsageWindow,
@@ -266,7 +270,7 @@ export async function usageToBill(
     windows.map(async (window) => ({
       ...window,
       ...(await movedPeriod(em, window, under.period)),
-      ...termsUnder(under.features, window.metricCode),
+      ...termsUnder(under, window.metricCode),
     })),
   );
   return moved.flatMap(usageLine);
@@ -276,17 +280,17 @@ const metricCodes = (features: readonly PlanFeature[]): string[] =>
   features.flatMap((f) => (f.metricCode == null ? [] : [f.metricCode]));
 
 /** What a window gets of a plan. A metric the plan doesn't grant takes no more usage. */
-function termsUnder(features: readonly PlanFeature[], metricCode: string): ReturnType<typeof termsOf> {
-  const feature = features.find((f) => f.metricCode === metricCode);
-  return feature ? termsOf(feature) : nothingGranted;
+function termsUnder(terms: Pick<WindowTerms, 'features' | 'trial'>, metricCode: string): ReturnType<typeof termsOf> {
+  const feature = terms.features.find((f) => f.metricCode === metricCode);
+  return feature ? termsOf(feature, terms) : nothingGranted;
 }
 
 const nothingGranted = { limit: '0', overage: 'BLOCK', charge: null } as const;
 
-const termsOf = (feature: PlanFeature) => ({
-  limit: feature.limit ?? null,
-  overage: feature.overage,
-  charge: feature.charge ?? null,
+const termsOf = ({ limit = null, overage, charge = null }: PlanFeature, { trial }: Pick<WindowTerms, 'trial'>) => ({
+  limit,
+  overage,
+  charge: charge && trial ? { ...charge, minimum: '0' } : charge,
 });
 
 /** The subscription's open windows, locked: no usage counts in them until the transaction ends. */

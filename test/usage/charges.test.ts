@@ -94,6 +94,31 @@ test('a period without any use costs the minimum, and the line names no limit', 
   expect((await linesOf(world, renewal!)).sort()).toEqual(['Metered 1000', 'Peak 2000']);
 });
 
+test('a trial owes no minimum, only what is over the limit: so say preview, summary, wallet and invoice', async () => {
+  const { account, id } = await subscribed(world, { planCode: 'tryout' });
+  const change = `{ idempotencyKey: "in-trial", subscriptionId: $id, planCode: "metered", timing: IMMEDIATE }`;
+  const { data } = await world.gql(
+    account.token,
+    `query ($id: ID!) { preview(input: { changePlan: ${change} }) { nextInvoice { lines { description } } } }`,
+    { id },
+  );
+  expect(data.preview.nextInvoice.lines).toEqual([{ description: 'Metered' }]);
+  await world.gql(account.token, `mutation ($id: ID!) { changePlan(input: ${change}) { userErrors { code } } }`, {
+    id,
+  });
+  expect(minor((await ask(account)).usage.charges)).toBe(0n);
+
+  await record(account, 'peak', '102');
+  const { usage, wallet } = await ask(account);
+  expect([minor(usage.charges), minor(wallet.available)]).toEqual([100n, -100n]);
+
+  world.clock.set('2024-04-15T00:01:00Z');
+  await runDue(world);
+  const [first] = await invoicesOf(world, account);
+  expect((await linesOf(world, first!)).sort()).toEqual(['Metered 1000', 'Peak over the limit of 100 100']);
+  expect(minor((await ask(account)).usage.charges)).toBe(2000n);
+});
+
 test('pay per use makes the wallet look whether it must recharge', async () => {
   const { account } = await subscribed(world, { planCode: 'metered' });
   await topUp(world.deps, account.actor, { idempotencyKey: freshKey(), amount: usd('300.00') });
