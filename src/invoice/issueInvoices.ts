@@ -2,6 +2,7 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { movements } from '../domain/ledger.js';
 import type { PaymentMethod } from '../payment/payment.entity.js';
 import type { Tx } from '../platform/db.js';
+import { insertAll } from '../platform/insertAll.js';
 import { drawDownAll } from '../wallet/drawDown.js';
 import { postAll } from '../wallet/ledger.js';
 import type { BillingContext } from './billingContext.js';
@@ -34,8 +35,7 @@ export async function issueInvoices(em: EntityManager, issues: readonly DecidedI
     issues.map(({ tx }) => tx.accountId),
   );
   const issued = issues.map(({ tx, decided, issuedAt, collectFrom }) => {
-    const invoice = em.create(Invoice, decided.invoice);
-    const lines = decided.lines.map((line) => em.create(InvoiceLine, line));
+    const { invoice, lines } = decided;
     open(invoice, { number: numbers.get(tx.accountId)!, issuedAt });
     return { tx, invoice, lines, collectFrom, toDrawMinor: decided.bill.walletAppliedMinor };
   });
@@ -61,5 +61,15 @@ export async function issueInvoices(em: EntityManager, issues: readonly DecidedI
     invoice.amountDueMinor = invoice.totalMinor - invoice.walletAppliedMinor;
     announced.push(await announceFinal(tx, { invoice, lines }, collectFrom));
   }
+  await insertAll(
+    em,
+    Invoice,
+    issued.map(({ invoice }) => invoice),
+  );
+  await insertAll(
+    em,
+    InvoiceLine,
+    issued.flatMap(({ lines }) => lines),
+  );
   return announced;
 }

@@ -1,10 +1,19 @@
+import type { Period } from '../domain/period.js';
 import { collectInvoices } from '../invoice/collectInvoices.js';
 import { sweepNow } from '../platform/clock.js';
 import type { Deps } from '../platform/deps.js';
-import { rowsOf, sql } from '../platform/sql.js';
+import { instantOf, rowsOf, sql } from '../platform/sql.js';
 import { finishEach, type SweepOf, sweptRows } from '../platform/sweeps.js';
 import { advanceSubscription } from './renew.js';
-import { type BatchOutcome, type Renewed, renewBatch, type SubscriptionKey } from './renewBatch.js';
+import {
+  type BatchOutcome,
+  decideEach,
+  type Renewed,
+  readRenewals,
+  renewBatch,
+  type SubscriptionKey,
+} from './renewBatch.js';
+import { Subscription } from './subscription.entity.js';
 
 type Needs = Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>;
 
@@ -52,6 +61,56 @@ export async function* renewDue(deps: Needs, { limit }: { limit: number }): Asyn
       renewed.push(...(await advanceSubscription(deps, key)));
     });
     yield renewed;
+  }
+}
+
+/** A renewal that is due, as it would come out now. */
+export interface DueRenewal extends SubscriptionKey {
+  planCode: string;
+  period: Period;
+  currency: string;
+  totalMinor: bigint;
+  dueAt: Date;
+}
+
+/**
+ * What `renewDue` would renew, the longest due first; writes and locks nothing. Of several missed periods it knows the
+ * first, and a change that waits for its payment is taken for dropped.
+ */
+export async function* previewDue(
+  deps: Pick<Deps, 'db' | 'clock'>,
+  { limit }: { limit: number },
+): AsyncGenerator<DueRenewal[]> {
+  const now = deps.clock.now();
+  let after: { dueAt: Date; id: string } = { dueAt: new Date(0), id: '00000000-0000-0000-0000-000000000000' };
+  for (let left = limit; left > 0; ) {
+    const em = deps.db.orm.em.fork();
+    const rows = await rowsOf(
+      em,
+      sql<{ account_id: string; id: string; due_at: string }>`
+        select account_id, id, due_at from subscription
+        where due_at <= ${now} and ${sweptRows('subscription', {})} and (due_at, id) > (${after.dueAt}, ${after.id}::uuid)
+        order by due_at, id limit ${batchSize}`,
+    );
+    const last = rows.at(-1);
+    if (!last) return;
+    after = { dueAt: instantOf(last.due_at), id: last.id };
+    const subscriptions = await em.find(
+      Subscription,
+      { accountId: { $in: rows.map((row) => row.account_id) }, id: { $in: rows.map((row) => row.id) } },
+      { orderBy: { dueAt: 'asc', id: 'asc' } },
+    );
+    const renewals = await readRenewals(em, subscriptions, { lock: false });
+    const due = renewals.filter(({ step }) => step.at <= now).slice(0, left);
+    left -= due.length;
+    yield (await decideEach(em, due, () => now)).map(({ subscription, step, after: { terms, period }, invoice }) => ({
+      ...{ accountId: subscription.accountId, subscriptionId: subscription.id },
+      planCode: terms.code,
+      period,
+      currency: invoice.invoice.currency,
+      totalMinor: invoice.invoice.totalMinor,
+      dueAt: step.at,
+    }));
   }
 }
 

@@ -12,7 +12,7 @@ import type { Tx } from '../platform/db.js';
 import { newId } from '../platform/ids.js';
 import { instantOf, rowsOf, sql } from '../platform/sql.js';
 import { endedAt, movedPeriod } from './countedEvents.js';
-import { usageLine } from './rateWindow.js';
+import { usageLine, usageLineOf } from './rateWindow.js';
 import { UsageWindow } from './usage.entity.js';
 import { presentThreshold } from './usage.present.js';
 
@@ -252,7 +252,7 @@ export async function endWindows(em: EntityManager, windows: readonly UsageWindo
 }
 
 /** What a window that ends so adds to the invoice. */
-export const endedLine = ({ window, end }: Ending): LineDraft[] => usageLine({ ...window, ...end });
+export const endedLine = ({ window, end }: Ending): LineDraft[] => usageLineOf(window, end);
 
 export function closeEach(
   tx: Tx,
