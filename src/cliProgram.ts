@@ -3,6 +3,7 @@ import { addAccountCommands, addKeyCommands } from './cliAccounts.js';
 import { accountOf, withCore, withDatabase } from './cliCore.js';
 import { addMigrateCommand } from './cliMigrate.js';
 import { addPlanCommands } from './cliPlans.js';
+import { addRenewCommand } from './cliRenew.js';
 import { addSimulateCommand } from './cliSimulate.js';
 import { columns, excerpt, print, reportFailure, type Terminal, wholeNumber } from './cliTerminal.js';
 import { addUsageCommands } from './cliUsage.js';
@@ -32,6 +33,7 @@ function createProgram(terminal: Terminal): Command {
   addKeyCommands(program, terminal);
   addPlanCommands(program, terminal);
   addMigrateCommand(program, terminal);
+  addRenewCommand(program, terminal);
   addUsageCommands(program, terminal);
   addEventCommands(program, terminal);
   addWebhookCommands(program, terminal);

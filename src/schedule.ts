@@ -16,7 +16,7 @@ import { uuidOf } from './platform/ids.js';
 import type { Sink } from './platform/relay.js';
 import type { Sweep } from './platform/sweeps.js';
 import { followInvoice } from './subscription/followInvoice.js';
-import { advanceDueSubscriptions } from './subscription/renew.js';
+import { advanceDueSubscriptions } from './subscription/renewDue.js';
 import { finalizeDueInvoices } from './usage/finalizeDrafts.js';
 import { rechargeDueWallets, rechargeIfLow } from './wallet/autoRecharge.js';
 import { type Delivering, deliver, hurryDueDeliveries } from './webhook/deliver.js';

@@ -1,4 +1,4 @@
-import { LockMode } from '@mikro-orm/postgresql';
+import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
 import { accountById } from '../account/createAccount.js';
 import { lastPaymentAttemptAt } from '../domain/collection.js';
 import { invoiceNumber } from '../domain/invoiceNumber.js';
@@ -103,14 +103,19 @@ async function finalise(
   { invoice, lines, bill }: DecidedInvoice,
   { issuedAt, collectFrom }: Pick<Issue, 'issuedAt' | 'collectFrom'>,
 ): Promise<IssuedInvoice> {
-  invoice.number = await nextNumber(tx);
-  invoice.status = 'OPEN';
-  invoice.issuedAt = issuedAt;
-  invoice.dueAt = issuedAt;
-  invoice.finalizeAt = null;
+  const numbers = await nextNumbers(tx.em, [tx.accountId]);
+  open(invoice, { number: numbers.get(tx.accountId)!, issuedAt });
   await takeCouponPeriods(tx, invoice);
   await moveMoney(tx, invoice, bill);
+  return announceFinal(tx, { invoice, lines }, collectFrom);
+}
 
+/** Says that an invoice is final, and what follows of what is due: nothing more, a payment, or dunning without a method. */
+export async function announceFinal(
+  tx: Tx,
+  { invoice, lines }: Pick<DecidedInvoice, 'invoice' | 'lines'>,
+  collectFrom: PaymentMethod | null,
+): Promise<IssuedInvoice> {
   tx.emit({ type: 'invoice.finalized', data: presentInvoice(invoice, lines) });
   if (invoice.amountDueMinor === 0n) {
     invoice.status = 'PAID';
@@ -134,15 +139,26 @@ async function finalise(
   return { invoice, paymentId: intendInvoicePayment(tx, invoice, collectFrom) };
 }
 
-/** Taken under the account's row lock and given back on rollback: no gaps. */
-async function nextNumber(tx: Tx): Promise<string> {
-  const [numbered] = await rowsOf(
-    tx.em,
-    sql<{ n: number; prefix: string }>`
-      update account set last_invoice_number = last_invoice_number + 1 where id = ${tx.accountId}
-      returning last_invoice_number as n, invoice_prefix as prefix`,
+/** The next number of each account. Taken under the accounts' row locks and given back on rollback: no gaps. */
+export async function nextNumbers(em: EntityManager, accountIds: readonly string[]): Promise<Map<string, string>> {
+  const rows = await rowsOf(
+    em,
+    sql<{ id: string; n: number; prefix: string }>`
+      update account set last_invoice_number = last_invoice_number + 1 where id = any(${accountIds}::uuid[])
+      returning id, last_invoice_number as n, invoice_prefix as prefix`,
   );
-  return invoiceNumber(numbered!.prefix, numbered!.n);
+  return new Map(rows.map(({ id, n, prefix }) => [id, invoiceNumber(prefix, n)]));
+}
+
+/** From here on it is owed. */
+export function open(invoice: Invoice, { number, issuedAt }: { number: string; issuedAt: Date }): void {
+  Object.assign(invoice, {
+    number,
+    status: 'OPEN',
+    issuedAt,
+    dueAt: issuedAt,
+    finalizeAt: null,
+  } satisfies Partial<Invoice>);
 }
 
 /** Books the invoice, and pays what is there to pay it with: as much as really is, under the wallet's lock. */

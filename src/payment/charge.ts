@@ -5,6 +5,7 @@ import { type ChargeOutcome, ProviderMisuse, ProviderUnavailable } from '../inte
 import { accountNow } from '../platform/clock.js';
 import type { Tx } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
+import { rowsOf, sql } from '../platform/sql.js';
 import { callProvider, providerDeadlineMs } from './callProvider.js';
 import { Payment, PaymentCustomer, PaymentMethod } from './payment.entity.js';
 
@@ -60,8 +61,8 @@ export async function chargePayment(
   const payment = await em.findOneOrFail(Payment, { accountId, id: paymentId });
   // A process that slept past the sweep must not move money that somebody was told has not moved.
   const now = await accountNow(em, deps.clock, accountId);
-  const ageMs = now.getTime() - payment.createdAt.getTime();
-  if (payment.status !== 'PENDING' || ageMs > latestStartMs) return undefined;
+  const leftMs = (payment.reconcileAt?.getTime() ?? 0) - now.getTime();
+  if (payment.status !== 'PENDING' || leftMs < providerDeadlineMs) return undefined;
   const method = await em.findOneOrFail(PaymentMethod, { accountId, id: payment.paymentMethodId });
   const customer = await em.findOneOrFail(PaymentCustomer, { accountId, provider: deps.payments.name });
   if (method.methodRef == null) throw new Error(`payment method ${method.id} was never attached`);
@@ -86,6 +87,24 @@ export async function chargePayment(
     deps.log.warn({ err: error, paymentId }, 'the payment provider gave no answer; the payment will be settled later');
     return undefined;
   }
+}
+
+/**
+ * Keeps intended payments that wait for their turn from the sweep, which would take them for lost: it asks for them so much
+ * later. One that is too old to be sent stays as it is.
+ */
+export async function keepFromSweep(
+  { db, clock }: Pick<Deps, 'db' | 'clock'>,
+  payments: readonly { accountId: string; paymentId: string }[],
+): Promise<void> {
+  const now = clock.now().getTime();
+  await rowsOf(
+    db.orm.em.fork(),
+    sql`update payment set reconcile_at = ${new Date(now + reconcileAfterMs)}
+        from unnest(${payments.map((p) => p.accountId)}::uuid[], ${payments.map((p) => p.paymentId)}::uuid[]) as kept (account_id, id)
+        where payment.account_id = kept.account_id and payment.id = kept.id and payment.status = 'PENDING'
+          and payment.reconcile_at >= ${new Date(now + providerDeadlineMs)}`,
+  );
 }
 
 /** A payment whose outcome was written, and the state it had before. */

@@ -17,6 +17,19 @@ export const activePaymentMethods = (em: EntityManager, accountId: string): Prom
 export const defaultPaymentMethod = (em: EntityManager, accountId: string): Promise<PaymentMethod | null> =>
   em.findOne(PaymentMethod, { accountId, status: 'ACTIVE', isDefault: true });
 
+/** The default methods of many accounts, by account; one without has no entry. */
+export const defaultPaymentMethods = async (
+  em: EntityManager,
+  accountIds: readonly string[],
+): Promise<Map<string, PaymentMethod>> => {
+  const methods = await em.find(PaymentMethod, {
+    accountId: { $in: [...accountIds] },
+    status: 'ACTIVE',
+    isDefault: true,
+  });
+  return new Map(methods.map((method) => [method.accountId, method]));
+};
+
 /** The account's own method with this public id, ready to pay; NOT_FOUND otherwise. */
 export async function ownPaymentMethod(em: EntityManager, accountId: string, id: string): Promise<PaymentMethod> {
   const uuid = uuidOf('paymentMethod', id);

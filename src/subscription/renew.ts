@@ -4,19 +4,19 @@ import type { Plan } from '../catalog/plan.entity.js';
 import { featuresOf } from '../catalog/plans.js';
 import { afterStep, dueStep, type Lifecycle, type Step } from '../domain/lifecycle.js';
 import { collectInvoice } from '../invoice/collectInvoice.js';
-import { draftInvoice, issueInvoice, type LineDraft } from '../invoice/issueInvoice.js';
+import type { Invoice } from '../invoice/invoice.entity.js';
+import { draftInvoice, type IssuedInvoice, issueInvoice, type LineDraft } from '../invoice/issueInvoice.js';
 import { defaultPaymentMethod } from '../payment/paymentMethods.js';
 import type { Actor } from '../platform/actor.js';
-import { accountNow, sweepNow } from '../platform/clock.js';
+import { accountNow } from '../platform/clock.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { newId } from '../platform/ids.js';
-import { rowsOf, sql } from '../platform/sql.js';
-import { finishEach, type SweepOf, sweptRows } from '../platform/sweeps.js';
 import { closeWindows, openWindows } from '../usage/windows.js';
 import { beginAgain } from './beginAgain.js';
 import { decideRenewal } from './decide.js';
 import { endSubscription } from './endSubscription.js';
+import type { Renewed, SubscriptionKey } from './renewBatch.js';
 import { fieldsOf, readState, reschedule } from './state.js';
 import { abandon, activateIfPaid } from './subscribe.js';
 import { Subscription } from './subscription.entity.js';
@@ -24,21 +24,6 @@ import { emitSubscription, ownSubscription } from './subscriptions.js';
 import { endWaitingChange } from './waitingChange.js';
 
 type Needs = Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>;
-
-/** Sweep: renews, ends, activates or abandons every subscription whose time has come. */
-export async function advanceDueSubscriptions(deps: Needs, of: SweepOf = {}): Promise<number> {
-  const em = deps.db.orm.em.fork();
-  const now = await sweepNow(em, deps.clock, of.accountId);
-  const due = await rowsOf(
-    em,
-    sql<{ account_id: string; id: string }>`
-      select account_id, id from subscription
-      where due_at <= ${now} and ${sweptRows('subscription', of)} order by due_at limit 100`,
-  );
-  return finishEach(deps.log, due, ({ account_id, id }) =>
-    advanceSubscription(deps, { accountId: account_id, subscriptionId: id }),
-  );
-}
 
 /**
  * Before a change by hand: what was due before it happens first, at its own time, and no sweep has to have come by. The
@@ -53,12 +38,14 @@ export async function catchUp(deps: Needs, { accountId }: Actor, publicId: strin
 
 /**
  * Does what is due on one subscription, in order and each at its own time: after a long standstill every missed period is
- * invoiced by itself. Two schedulers can't renew twice: the second waits for the row lock and finds nothing due.
+ * invoiced by itself. Two schedulers can't renew twice: the second waits for the row lock and finds nothing due. Returns the
+ * renewals among what it did.
  */
 export async function advanceSubscription(
   deps: Needs,
-  { accountId, subscriptionId }: { accountId: string; subscriptionId: string },
-): Promise<void> {
+  { accountId, subscriptionId }: SubscriptionKey,
+): Promise<Renewed[]> {
+  const renewed: Renewed[] = [];
   for (;;) {
     const done = await transact(deps, accountId, async (tx) => {
       const subscription = await tx.em.findOneOrFail(
@@ -74,10 +61,15 @@ export async function advanceSubscription(
         reschedule(subscription); // the change began a new period
         return { paymentId: undefined };
       }
-      return { paymentId: await take(tx, subscription, { state, step }) };
+      return take(tx, subscription, { state, step });
     });
-    if (!done) return;
-    await collectInvoice(deps, { accountId, paymentId: done.paymentId });
+    if (!done) return renewed;
+    const { paymentId, invoice } = done;
+    if (invoice) {
+      const { currency, totalMinor } = invoice;
+      renewed.push({ accountId, subscriptionId, currency, totalMinor, paymentId });
+    }
+    await collectInvoice(deps, { accountId, paymentId });
   }
 }
 
@@ -86,18 +78,26 @@ interface Taken {
   step: Step;
 }
 
-/** Takes one step that is due. Returns what to collect. */
-async function take(tx: Tx, subscription: Subscription, { state, step }: Taken): Promise<string | undefined> {
+/** What a step leaves to do after the commit, and the invoice of the period that it began. */
+interface Done {
+  paymentId: string | undefined;
+  invoice?: Invoice;
+}
+
+/** Takes one step that is due. */
+async function take(tx: Tx, subscription: Subscription, { state, step }: Taken): Promise<Done> {
   switch (step.kind) {
     case 'expire':
       if (!(await activateIfPaid(tx, subscription))) await abandon(tx, subscription);
-      return undefined;
+      return { paymentId: undefined };
     case 'trial_notice':
       Object.assign(subscription, fieldsOf(afterStep(state, step)));
       await emitSubscription(tx, 'subscription.trial_ending', subscription);
-      return undefined;
+      return { paymentId: undefined };
     case 'end':
-      return endSubscription(tx, subscription, { at: step.at, paid: undefined, invoiceId: newId() });
+      return {
+        paymentId: await endSubscription(tx, subscription, { at: step.at, paid: undefined, invoiceId: newId() }),
+      };
     case 'renew':
     case 'end_trial':
       return renew(tx, subscription, { state, step });
@@ -107,7 +107,7 @@ async function take(tx: Tx, subscription: Subscription, { state, step }: Taken):
 }
 
 /** Usage of the period that ends, in arrears, and the fee of the one that starts, in advance, on one invoice. */
-async function renew(tx: Tx, subscription: Subscription, { state, step }: Taken): Promise<string | undefined> {
+async function renew(tx: Tx, subscription: Subscription, { state, step }: Taken): Promise<Done> {
   const { em, accountId } = tx;
   const { timeZone, currency, gracePeriodHours } = await em.findOneOrFail(Account, { id: accountId });
   const { id: subscriptionId } = subscription;
@@ -122,17 +122,17 @@ async function renew(tx: Tx, subscription: Subscription, { state, step }: Taken)
   Object.assign(subscription, fieldsOf(after));
   subscription.version += 1;
   const issue = { id: invoiceId, lines, at: step.at, graceHours: gracePeriodHours };
-  const paymentId = await issueRenewal(tx, subscription, issue);
+  const issued = await issueRenewal(tx, subscription, issue);
   const features = await featuresOf(em, after.terms.id);
   await openWindows(tx, { subscriptionId, period: after.period, features, currency, timeZone });
   const changed = after.terms.id !== state.terms.id || after.quantity !== state.quantity;
   if (changed) await emitSubscription(tx, 'subscription.updated', subscription);
   await emitSubscription(tx, 'subscription.renewed', subscription);
-  return paymentId;
+  return issued;
 }
 
 /** The end of a pause that was set for this time: nobody waits for the payment, so it is dunned as a renewal's is. */
-async function resume(tx: Tx, subscription: Subscription, { state, step }: Taken): Promise<string | undefined> {
+async function resume(tx: Tx, subscription: Subscription, { state, step }: Taken): Promise<Done> {
   const { state: after, lines } = decideRenewal({ state, step, usage: [] });
   await beginAgain(tx, subscription, after);
   return issueRenewal(tx, subscription, { id: newId(), lines, at: step.at, graceHours: 0 });
@@ -143,7 +143,7 @@ async function issueRenewal(
   tx: Tx,
   subscription: Subscription,
   { id, lines, at, graceHours }: { id: string; lines: readonly LineDraft[]; at: Date; graceHours: number },
-): Promise<string | undefined> {
+): Promise<IssuedInvoice> {
   const draft = {
     id,
     reason: 'subscription_cycle' as const,
@@ -151,13 +151,11 @@ async function issueRenewal(
     period: { start: subscription.periodStart, end: subscription.periodEnd },
     lines,
   };
-  const { paymentId } =
-    graceHours > 0
-      ? await draftInvoice(tx, { ...draft, finalizeAt: new Date(at.getTime() + graceHours * 3_600_000) })
-      : await issueInvoice(tx, {
-          ...draft,
-          issuedAt: at,
-          collectFrom: await defaultPaymentMethod(tx.em, tx.accountId),
-        });
-  return paymentId;
+  return graceHours > 0
+    ? draftInvoice(tx, { ...draft, finalizeAt: new Date(at.getTime() + graceHours * 3_600_000) })
+    : issueInvoice(tx, {
+        ...draft,
+        issuedAt: at,
+        collectFrom: await defaultPaymentMethod(tx.em, tx.accountId),
+      });
 }

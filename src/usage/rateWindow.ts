@@ -4,8 +4,15 @@ import type { LineDraft } from '../invoice/issueInvoice.js';
 import type { UsageWindow } from './usage.entity.js';
 
 /** The line of a window's charged use; none when there is nothing to charge. */
-export function usageLine(window: UsageWindow): LineDraft[] {
-  const rated = rateWindow(window);
+export const usageLine = (window: UsageWindow): LineDraft[] => usageLineOf(window, window);
+
+/** The same of a window that ends otherwise than it stands there. */
+export function usageLineOf(
+  window: UsageWindow,
+  ends: Pick<UsageWindow, 'periodStart' | 'periodEnd' | 'used'>,
+): LineDraft[] {
+  const { eventCount, limit, overage, charge, currency } = window;
+  const rated = rateWindow({ used: ends.used, eventCount, limit, overage, charge, currency });
   if (rated.amountMinor === 0n) return [];
   // Without a quantity it is the minimum of the charge, and nothing was over any limit.
   const over =
@@ -16,7 +23,7 @@ export function usageLine(window: UsageWindow): LineDraft[] {
       metricCode: window.metricCode,
       windowId: window.id,
       description: `${window.featureName}${over}`,
-      period: { start: window.periodStart, end: window.periodEnd },
+      period: { start: ends.periodStart, end: ends.periodEnd },
       quantity: rated.quantity,
       unitAmount: rated.unitPrice,
       amountMinor: rated.amountMinor,

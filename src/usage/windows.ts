@@ -1,4 +1,4 @@
-import type { EntityManager } from '@mikro-orm/postgresql';
+import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
 import type { PlanFeature } from '../catalog/plan.entity.js';
 import { Metric } from '../catalog/plan.entity.js';
 import { isLevel } from '../domain/aggregate.js';
@@ -12,7 +12,7 @@ import type { Tx } from '../platform/db.js';
 import { newId } from '../platform/ids.js';
 import { instantOf, rowsOf, sql } from '../platform/sql.js';
 import { endedAt, movedPeriod } from './countedEvents.js';
-import { usageLine } from './rateWindow.js';
+import { usageLine, usageLineOf } from './rateWindow.js';
 import { UsageWindow } from './usage.entity.js';
 import { presentThreshold } from './usage.present.js';
 
@@ -115,18 +115,46 @@ export interface WindowTerms {
  * subscription's last window ended (a new subscription begins at zero); all others start at zero. Thresholds a level
  * already stands above are announced for the new period.
  */
-export async function openWindows(tx: Tx, terms: WindowTerms): Promise<void> {
-  const levels = await rowsOf(
-    tx.em,
-    sql<{ metric_code: string; level: string; latest_at: string | null }>`
-      select distinct on (metric_code) metric_code, coalesce(level, used) as level, latest_at from usage_window
-      where account_id = ${tx.accountId} and subscription_id = ${terms.subscriptionId}
+export const openWindows = (tx: Tx, terms: WindowTerms): Promise<void> => openAllWindows(tx.em, [{ tx, terms }]);
+
+/** The same for many subscriptions, one of each account. What was closed before has been flushed. */
+export async function openAllWindows(
+  em: EntityManager,
+  opened: readonly { tx: Tx; terms: WindowTerms }[],
+): Promise<void> {
+  const accountIds = opened.map(({ tx }) => tx.accountId);
+  const subscriptionIds = opened.map(({ terms }) => terms.subscriptionId);
+  const rows = await rowsOf(
+    em,
+    sql<LastLevel>`
+      select distinct on (account_id, subscription_id, metric_code)
+        subscription_id, metric_code, coalesce(level, used) as level, latest_at from usage_window
+      where account_id = any(${accountIds}::uuid[]) and subscription_id = any(${subscriptionIds}::uuid[])
         and aggregation in ('LATEST', 'WEIGHTED_SUM') and opening_level is not null
-      order by metric_code, period_end desc, id desc`,
+      order by account_id, subscription_id, metric_code, period_end desc, id desc`,
   );
-  const metrics = await tx.em.find(Metric, { code: { $in: metricCodes(terms.features) } });
+  const levels = Map.groupBy(rows, (row) => row.subscription_id);
+  const codes = new Set(opened.flatMap(({ terms }) => metricCodes(terms.features)));
+  const metrics = new Map(
+    (await em.find(Metric, { code: { $in: [...codes] } })).map((metric) => [metric.code, metric]),
+  );
+  for (const { tx, terms } of opened) openEach(tx, terms, { metrics, levels: levels.get(terms.subscriptionId) ?? [] });
+}
+
+interface LastLevel {
+  subscription_id: string;
+  metric_code: string;
+  level: string;
+  latest_at: string | null;
+}
+
+function openEach(
+  tx: Tx,
+  terms: WindowTerms,
+  { metrics, levels }: { metrics: ReadonlyMap<string, Metric>; levels: readonly LastLevel[] },
+): void {
   for (const feature of terms.features) {
-    const metric = metrics.find((m) => m.code === feature.metricCode);
+    const metric = feature.metricCode == null ? undefined : metrics.get(feature.metricCode);
     if (!metric) continue;
     const last = levels.find((l) => l.metric_code === metric.code);
     const openingLevel = isLevel(metric.aggregation) ? (last?.level ?? '0') : null;
@@ -207,16 +235,35 @@ export async function closeWindows(
   tx: Tx,
   { subscriptionId, at, draftInvoiceId }: { subscriptionId: string; at: Date; draftInvoiceId?: string | undefined },
 ): Promise<LineDraft[]> {
-  const windows = await lockOpenWindows(tx, subscriptionId);
-  const lines: LineDraft[] = [];
-  for (const window of windows) {
-    Object.assign(window, await endedAt(tx.em, window, at));
-    window.closedAt = at;
-    window.draftInvoiceId = draftInvoiceId ?? null;
-    lines.push(...usageLine(window));
-  }
+  const ending = await endWindows(tx.em, await lockOpenWindows(tx, subscriptionId), at);
+  closeEach(tx, ending, { at, draftInvoiceId });
+  return ending.flatMap(endedLine);
+}
+
+/** A window, and how it is when it ends. */
+interface Ending {
+  window: UsageWindow;
+  end: Awaited<ReturnType<typeof endedAt>>;
+}
+
+/** How these windows end at `at`; changes nothing. */
+export async function endWindows(em: EntityManager, windows: readonly UsageWindow[], at: Date): Promise<Ending[]> {
+  const ending: Ending[] = [];
+  for (const window of windows) ending.push({ window, end: await endedAt(em, window, at) });
+  return ending;
+}
+
+/** What a window that ends so adds to the invoice. */
+export const endedLine = ({ window, end }: Ending): LineDraft[] => usageLineOf(window, end);
+
+export function closeEach(
+  tx: Tx,
+  ending: readonly Ending[],
+  { at, draftInvoiceId }: { at: Date; draftInvoiceId?: string | undefined },
+): void {
+  for (const { window, end } of ending)
+    Object.assign(window, end, { closedAt: at, draftInvoiceId: draftInvoiceId ?? null });
   tx.touchUsage();
-  return lines;
 }
 
 /**
@@ -246,8 +293,7 @@ export async function usageSoFar(
     { accountId, subscriptionId, closedAt: null },
     { disableIdentityMap: true, orderBy: { id: 'asc' } },
   );
-  const ended = await Promise.all(windows.map(async (window) => ({ ...window, ...(await endedAt(em, window, at)) })));
-  return ended.flatMap(usageLine);
+  return (await endWindows(em, windows, at)).flatMap(endedLine);
 }
 
 type ChangedTerms = Pick<WindowTerms, 'features' | 'period' | 'trial'>;
@@ -305,6 +351,24 @@ export async function lockOpenWindows(tx: Tx, subscriptionId: string): Promise<U
     { accountId: tx.accountId, subscriptionId, closedAt: null },
     { orderBy: { id: 'asc' }, refresh: true },
   );
+}
+
+/** The open windows of many subscriptions, one of each account, by subscription; locked where they are to be closed. */
+export async function openWindowsOf(
+  em: EntityManager,
+  subscriptions: readonly { accountId: string; id: string }[],
+  { lock }: { lock: boolean },
+): Promise<Map<string, UsageWindow[]>> {
+  const windows = await em.find(
+    UsageWindow,
+    {
+      accountId: { $in: subscriptions.map(({ accountId }) => accountId) },
+      subscriptionId: { $in: subscriptions.map(({ id }) => id) },
+      closedAt: null,
+    },
+    { orderBy: { accountId: 'asc', id: 'asc' }, ...(lock && { lockMode: LockMode.PESSIMISTIC_WRITE }) },
+  );
+  return Map.groupBy(windows, (window) => window.subscriptionId);
 }
 
 function fireThresholds(tx: Tx, window: UsageWindow, timeZone: string): void {

@@ -37,6 +37,7 @@ export async function postAll(
   movements: readonly { tx: Pick<Tx, 'accountId' | 'now'>; movement: Movement }[],
 ): Promise<string[]> {
   await em.flush();
+  if (movements.length === 0) return [];
   const posted = movements.map(({ tx, movement }) => {
     assertBalanced(movement.postings, movement.currency);
     const walletAmountMinor = movement.postings.find((p) => p.account === 'wallet')?.amountMinor ?? 0n;
@@ -109,13 +110,18 @@ export async function walletBalance(
   return BigInt(row?.balance_minor ?? 0);
 }
 
-/** The same, with the row locked: whoever wants to spend from the wallet reads its balance so. */
-export async function lockWalletBalance(tx: Tx, currency: string): Promise<bigint> {
-  const [row] = await rowsOf(
-    tx.em,
-    sql<{ balance_minor: string }>`
-      select balance_minor from ledger_account
-      where account_id = ${tx.accountId} and kind = 'wallet' and currency = ${currency} for update`,
+/** The same of many wallets, by account, their rows locked: whoever wants to spend from a wallet reads its balance so. */
+export async function lockWalletBalances(
+  em: EntityManager,
+  wallets: readonly { accountId: string; currency: string }[],
+): Promise<Map<string, bigint>> {
+  const rows = await rowsOf(
+    em,
+    sql<{ account_id: string; balance_minor: string }>`
+      select ledger.account_id, ledger.balance_minor
+      from unnest(${wallets.map((w) => w.accountId)}::uuid[], ${wallets.map((w) => w.currency)}::text[]) as w (account_id, currency)
+        join ledger_account ledger on ledger.account_id = w.account_id and ledger.kind = 'wallet' and ledger.currency = w.currency
+      order by ledger.account_id for update of ledger`,
   );
-  return BigInt(row?.balance_minor ?? 0);
+  return new Map(rows.map((row) => [row.account_id, BigInt(row.balance_minor)]));
 }

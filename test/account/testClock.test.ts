@@ -8,7 +8,7 @@ import { publicId } from '../../src/platform/ids.js';
 import { createLogger } from '../../src/platform/log.js';
 import { sql } from '../../src/platform/sql.js';
 import { changePlan } from '../../src/subscription/changePlan.js';
-import { advanceDueSubscriptions } from '../../src/subscription/renew.js';
+import { advanceDueSubscriptions } from '../../src/subscription/renewDue.js';
 import { subscribe } from '../../src/subscription/subscribe.js';
 import { recordUsage } from '../../src/usage/recordUsage.js';
 import { topUp } from '../../src/wallet/topUp.js';

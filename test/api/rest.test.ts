@@ -1,6 +1,6 @@
 import { createKey } from '../../src/account/apiKeys.js';
 import { ProviderUnavailable } from '../../src/integrations/payments/provider.js';
-import { advanceDueSubscriptions } from '../../src/subscription/renew.js';
+import { advanceDueSubscriptions } from '../../src/subscription/renewDue.js';
 import { startWorld, type World } from '../support/world.js';
 
 const base = '/api/v1/billing';
