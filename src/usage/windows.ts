@@ -1,17 +1,16 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { PlanFeature } from '../catalog/plan.entity.js';
-import { Metric } from '../catalog/plan.entity.js';
-import { isLevel } from '../domain/aggregate.js';
 import { Decimal, zero } from '../domain/decimal.js';
 import type { Period } from '../domain/period.js';
 import type { ChargeModel } from '../domain/rating.js';
-import { crossThresholds, defaultThresholdPercents } from '../domain/thresholds.js';
+import { crossThresholds } from '../domain/thresholds.js';
 import { type UsageWindow as DomainWindow, lateMs } from '../domain/usage.js';
 import type { LineDraft } from '../invoice/issueInvoice.js';
 import type { Tx } from '../platform/db.js';
 import { newId } from '../platform/ids.js';
 import { instantOf, rowsOf, sql } from '../platform/sql.js';
 import { endedAt, movedPeriod } from './countedEvents.js';
+import { type FreshTerms, freshWindows, termsUnder } from './freshWindows.js';
 import { usageLine } from './rateWindow.js';
 import { UsageWindow } from './usage.entity.js';
 import { presentThreshold } from './usage.present.js';
@@ -98,61 +97,15 @@ export async function lockWindowsWhere(tx: Tx, condition: ReturnType<typeof sql<
   }));
 }
 
-export interface WindowTerms {
+export interface WindowTerms extends FreshTerms {
   subscriptionId: string;
-  period: Period;
-  features: readonly PlanFeature[];
-  currency: string;
   timeZone: string;
-  /** The subscription is paused: nothing counts, and nobody is warned of limits. */
-  blocked?: boolean;
 }
 
-/**
- * Opens a window for each metric of the plan. LATEST and WEIGHTED_SUM read a level, which goes on from where the
- * subscription's last window ended (a new subscription begins at zero); all others start at zero. Thresholds a level
- * already stands above are announced for the new period.
- */
+/** Opens a window for each metric of the plan. Thresholds a level already stands above are announced for the new period. */
 export async function openWindows(tx: Tx, terms: WindowTerms): Promise<void> {
-  const levels = await rowsOf(
-    tx.em,
-    sql<{ metric_code: string; level: string; latest_at: string | null }>`
-      select distinct on (metric_code) metric_code, coalesce(level, used) as level, latest_at from usage_window
-      where account_id = ${tx.accountId} and subscription_id = ${terms.subscriptionId}
-        and aggregation in ('LATEST', 'WEIGHTED_SUM') and opening_level is not null
-      order by metric_code, period_end desc, id desc`,
-  );
-  const metrics = await tx.em.find(Metric, { code: { $in: metricCodes(terms.features) } });
-  for (const feature of terms.features) {
-    const metric = metrics.find((m) => m.code === feature.metricCode);
-    if (!metric) continue;
-    const last = levels.find((l) => l.metric_code === metric.code);
-    const openingLevel = isLevel(metric.aggregation) ? (last?.level ?? '0') : null;
-    const openingAt = isLevel(metric.aggregation) && last?.latest_at ? instantOf(last.latest_at) : null;
-    const weighs = metric.aggregation === 'WEIGHTED_SUM';
-    const window = tx.em.create(UsageWindow, {
-      accountId: tx.accountId,
-      id: newId(),
-      subscriptionId: terms.subscriptionId,
-      metricCode: metric.code,
-      featureName: feature.name,
-      position: feature.position,
-      aggregation: metric.aggregation,
-      periodStart: terms.period.start,
-      periodEnd: terms.period.end,
-      ...(terms.blocked ? nothingGranted : termsOf(feature)),
-      currency: terms.currency,
-      used: openingLevel ?? '0',
-      latestAt: openingAt,
-      openingLevel,
-      openingAt,
-      level: weighs ? openingLevel : null,
-      accrued: weighs ? '0' : null,
-      thresholdPercents: terms.blocked ? [] : [...defaultThresholdPercents],
-      firedPercents: [],
-    });
-    fireThresholds(tx, window, terms.timeZone);
-  }
+  for (const fresh of await freshWindows(tx.em, { ...terms, accountId: tx.accountId }))
+    fireThresholds(tx, tx.em.create(UsageWindow, fresh), terms.timeZone);
   tx.touchUsage();
 }
 
@@ -190,11 +143,7 @@ export async function changeWindowLimits(tx: Tx, terms: WindowTerms): Promise<vo
     Object.assign(window, moved);
     fireThresholds(tx, window, terms.timeZone);
   }
-  const known = new Set(windows.map((w) => w.metricCode));
-  await openWindows(tx, {
-    ...terms,
-    features: terms.features.filter((f) => f.metricCode != null && !known.has(f.metricCode)),
-  });
+  await openWindows(tx, { ...terms, features: withoutWindow(terms.features, windows) });
 }
 
 /**
@@ -248,46 +197,43 @@ export async function usageSoFar(
   return ended.flatMap(usageLine);
 }
 
-/**
- * What the account's open windows would bill at the end of their period with the usage so far. `under`: the plan's features
- * and the period a change would give them.
- */
+/** What a change does to the windows before they are billed. */
+export interface WindowsAfter {
+  features: readonly PlanFeature[];
+  period: Period;
+  /** The open windows go on under these features (a change of plan); else all begin afresh (a first period, a pause's end). */
+  goOn: boolean;
+  subscriptionId: string | null;
+}
+
+/** What the account's windows would bill at the end of their period with the usage so far; undefined `after`: as they are. */
 export async function usageToBill(
   em: EntityManager,
-  { accountId, under }: { accountId: string; under?: { features: readonly PlanFeature[]; period: Period } | undefined },
+  { accountId, currency, after }: { accountId: string; currency: string; after?: WindowsAfter | undefined },
 ): Promise<LineDraft[]> {
   const windows = await em.find(
     UsageWindow,
     { accountId, closedAt: null },
     { disableIdentityMap: true, orderBy: { id: 'asc' } },
   );
-  if (!under) return windows.flatMap(usageLine);
+  if (!after) return windows.flatMap(usageLine);
+  const { features, period, goOn, subscriptionId } = after;
+  const going = goOn ? windows : [];
   const moved = await Promise.all(
-    windows.map(async (window) => ({
+    going.map(async (window) => ({
       ...window,
-      ...(await movedPeriod(em, window, under.period)),
-      ...termsUnder(under.features, window.metricCode),
+      ...(await movedPeriod(em, window, period)),
+      ...termsUnder(features, window.metricCode),
     })),
   );
-  return moved.flatMap(usageLine);
+  const unknown = withoutWindow(features, going);
+  const fresh = await freshWindows(em, { accountId, subscriptionId, period, features: unknown, currency });
+  return [...moved, ...fresh].flatMap(usageLine);
 }
 
-const metricCodes = (features: readonly PlanFeature[]): string[] =>
-  features.flatMap((f) => (f.metricCode == null ? [] : [f.metricCode]));
-
-/** What a window gets of a plan. A metric the plan doesn't grant takes no more usage. */
-function termsUnder(features: readonly PlanFeature[], metricCode: string): ReturnType<typeof termsOf> {
-  const feature = features.find((f) => f.metricCode === metricCode);
-  return feature ? termsOf(feature) : nothingGranted;
-}
-
-const nothingGranted = { limit: '0', overage: 'BLOCK', charge: null } as const;
-
-const termsOf = (feature: PlanFeature) => ({
-  limit: feature.limit ?? null,
-  overage: feature.overage,
-  charge: feature.charge ?? null,
-});
+/** Those of the features whose metric has no window yet. */
+const withoutWindow = (features: readonly PlanFeature[], windows: readonly UsageWindow[]): PlanFeature[] =>
+  features.filter((f) => f.metricCode != null && !windows.some((window) => window.metricCode === f.metricCode));
 
 /** The subscription's open windows, locked: no usage counts in them until the transaction ends. */
 export async function lockOpenWindows(tx: Tx, subscriptionId: string): Promise<UsageWindow[]> {
