@@ -21,6 +21,7 @@ import { AccountInvoiceItemsResolver, InvoiceItemResolver } from '../invoice/inv
 import { AccountPaymentMethodsResolver, PaymentMethodResolver, PaymentResolver } from '../payment/payment.resolver.js';
 import { EventResolver } from '../platform/event.resolver.js';
 import { CalendarDate } from '../platform/scalars.js';
+import { ApplyCouponResolver } from '../subscription/applyCoupon.resolver.js';
 import { MigrateResolver } from '../subscription/migrate.resolver.js';
 import { PauseResolver } from '../subscription/pause.resolver.js';
 import { PreviewResolver } from '../subscription/preview.resolver.js';
@@ -60,6 +61,7 @@ export function createSchema(): GraphQLSchema {
       SubscriptionResolver,
       SubscriptionPayloadResolver,
       PauseResolver,
+      ApplyCouponResolver,
       MigrateResolver,
       PreviewResolver,
       UsageResolver,

@@ -7,22 +7,15 @@ import { IdempotentInput, MoneyType, MutationPayload, moneyOf, payload } from '.
 import { publicId } from '../platform/ids.js';
 import { DateTime, DecimalScalar } from '../platform/scalars.js';
 import { type AppliedCouponView, appliedCoupon, liveCoupons } from './appliedCoupons.js';
-import { applyCoupon } from './applyCoupon.js';
 import { removeCoupon } from './removeCoupon.js';
 
 @ObjectType('AppliedCoupon', { description: 'A coupon that the account has taken' })
-class AppliedCouponType {}
+export class AppliedCouponType {}
 
 @ObjectType('AppliedCouponPayload')
-class AppliedCouponPayload extends MutationPayload {
+export class AppliedCouponPayload extends MutationPayload {
   @Field(() => AppliedCouponType, { nullable: true })
   appliedCoupon?: AppliedCouponView | undefined;
-}
-
-@InputType('ApplyCouponInput')
-class ApplyCouponInput extends IdempotentInput {
-  @Field(() => String)
-  couponCode!: string;
 }
 
 @InputType('AppliedCouponIdInput')
@@ -71,17 +64,6 @@ export class AppliedCouponResolver {
   @FieldResolver(() => DateTime, { nullable: true })
   endedAt(@Root() { applied }: AppliedCouponView): Date | null {
     return applied.endedAt ?? null;
-  }
-
-  @Mutation(() => AppliedCouponPayload)
-  applyCoupon(
-    @Arg('input', () => ApplyCouponInput) input: ApplyCouponInput,
-    @Ctx() { deps, actor, scope }: Context,
-  ): Promise<AppliedCouponPayload> {
-    return payload(async () => {
-      const { appliedCouponId, replayed } = await applyCoupon(deps, actor, { ...input });
-      return { appliedCoupon: await appliedCoupon(scope.em, actor.accountId, appliedCouponId), replayed };
-    });
   }
 
   @Mutation(() => AppliedCouponPayload)

@@ -6,6 +6,7 @@ import type { Context } from '../platform/context.js';
 import { MoneyType, moneyOf } from '../platform/graphqlTypes.js';
 import { DateTime } from '../platform/scalars.js';
 import { TopUpInput, topUpCommand } from '../wallet/wallet.resolver.js';
+import { ApplyCouponInput, applyCouponCommand } from './applyCoupon.resolver.js';
 import { PauseSubscriptionInput, pauseCommand, ResumeSubscriptionInput, resumeCommand } from './pause.resolver.js';
 import { type PreviewInput as Command, type PreviewAnswer, preview } from './preview.js';
 import {
@@ -47,6 +48,9 @@ class PreviewInput {
 
   @Field(() => TopUpInput, { nullable: true })
   topUp?: TopUpInput | null;
+
+  @Field(() => ApplyCouponInput, { nullable: true })
+  applyCoupon?: ApplyCouponInput | null;
 }
 
 // Each by the command of its mutation: the token is bound to it.
@@ -57,6 +61,7 @@ function commandOf(input: PreviewInput): Command {
   if (input.pauseSubscription) return { pauseSubscription: pauseCommand(input.pauseSubscription) };
   if (input.resumeSubscription) return { resumeSubscription: resumeCommand(input.resumeSubscription) };
   if (input.topUp) return { topUp: topUpCommand(input.topUp) };
+  if (input.applyCoupon) return { applyCoupon: applyCouponCommand(input.applyCoupon) };
   throw invalid('preview needs exactly one mutation to preview', 'input');
 }
 

@@ -1,8 +1,9 @@
 import { Account } from '../account/account.entity.js';
-import type { Plan, PlanFeature } from '../catalog/plan.entity.js';
+import type { Plan } from '../catalog/plan.entity.js';
 import { featuresOf } from '../catalog/plans.js';
 import { BillingError } from '../domain/errors.js';
 import type { Lifecycle } from '../domain/lifecycle.js';
+import { couponToTake } from '../invoice/applyCoupon.js';
 import type { DraftInvoice } from '../invoice/invoice.resolver.js';
 import type { LineDraft } from '../invoice/issueInvoice.js';
 import { type Actor, requireScope } from '../platform/actor.js';
@@ -11,6 +12,7 @@ import type { Tx } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { inputHashOf, quoteValidMs, sealQuote } from '../platform/quote.js';
 import { quoteTopUp, type TopUpInput } from '../wallet/topUp.js';
+import { type ApplyCouponInput, quoteCoupon } from './applyCouponAsShown.js';
 import { type CancelSubscriptionInput, quoteCancel } from './cancelSubscription.js';
 import { type ChangePlanInput, orderToChangeTo, quoteChange } from './changePlan.js';
 import { type PauseSubscriptionInput, quotePause } from './pauseSubscription.js';
@@ -19,7 +21,7 @@ import { quoteResume, type ResumeSubscriptionInput } from './resumeSubscription.
 import { firstState } from './state.js';
 import { orderFor, quoteSubscribe, type SubscribeInput } from './subscribe.js';
 import { liveSubscription, ownSubscription } from './subscriptions.js';
-import { upcomingInvoice } from './upcomingInvoice.js';
+import { type Upcoming, upcomingInvoice } from './upcomingInvoice.js';
 
 /** The mutations that can be previewed, with their commands. */
 interface Previewed {
@@ -29,6 +31,7 @@ interface Previewed {
   pauseSubscription: PauseSubscriptionInput;
   resumeSubscription: ResumeSubscriptionInput;
   topUp: TopUpInput;
+  applyCoupon: ApplyCouponInput;
 }
 
 /** Exactly one of them. */
@@ -53,12 +56,15 @@ interface Quoted {
   fingerprint: string;
   /** The subscription as the mutation would leave it; undefined: it has nothing to do with one. */
   after: Lifecycle<Plan> | undefined;
-  /** What a plan that takes over at once grants. */
-  features?: readonly PlanFeature[] | undefined;
+  /** What becomes of the usage's windows at once; undefined: they stay as they are. */
+  windows?: Upcoming['windows'];
+  /** The invoice that follows, where it is not just what `after` comes to. */
+  nextInvoice?: DraftInvoice | null;
 }
 
 interface Asked {
   em: Tx['em'];
+  actor: Actor;
   account: Account;
   at: Date;
 }
@@ -73,14 +79,19 @@ const quotes: Quotes = {
     if (live && live.status !== 'INCOMPLETE')
       throw new BillingError('CONFLICT', 'The account already has a subscription: preview a change instead');
     const quoted = await quoteSubscribe(em, { account, plan, quantity, at, replaces: live?.firstInvoiceId });
-    return { ...quoted, after: firstState({ plan, quantity, at, timeZone: account.timeZone, ...quoted }) };
+    return {
+      ...quoted,
+      after: firstState({ plan, quantity, at, timeZone: account.timeZone, ...quoted }),
+      windows: { features: await featuresOf(em, plan.id), goOn: false, subscriptionId: null },
+    };
   },
   changePlan: async ({ em, account, at }, command) => {
     const subscription = await ownSubscription(em, account.id, command.subscriptionId);
     const to = await orderToChangeTo(em, subscription, command, 'changePlan');
     const quoted = await quoteChange(em, { subscription, to, request: command, at });
-    const takesOver = quoted.decision.effective === 'now';
-    return { ...quoted, features: takesOver ? await featuresOf(em, to.plan.id) : undefined };
+    if (quoted.decision.effective !== 'now') return quoted;
+    const features = await featuresOf(em, to.plan.id);
+    return { ...quoted, windows: { features, goOn: true, subscriptionId: subscription.id } };
   },
   cancelSubscription: async ({ em, account, at }, command) => {
     const subscription = await ownSubscription(em, account.id, command.subscriptionId);
@@ -92,9 +103,18 @@ const quotes: Quotes = {
     const subscription = await ownSubscription(em, account.id, command.subscriptionId);
     return quotePause(em, { subscription, request: command, at });
   },
-  resumeSubscription: async ({ em, account, at }, { subscriptionId }) =>
-    quoteResume(em, { subscription: await ownSubscription(em, account.id, subscriptionId), at }),
+  resumeSubscription: async ({ em, account, at }, command) => {
+    const subscription = await ownSubscription(em, account.id, command.subscriptionId);
+    const quoted = await quoteResume(em, { subscription, at });
+    const features = await featuresOf(em, quoted.after.terms.id);
+    return { ...quoted, windows: { features, goOn: false, subscriptionId: subscription.id } };
+  },
   topUp: async ({ account }, command) => ({ ...quoteTopUp(command, account.currency), lines: [], after: undefined }),
+  applyCoupon: async ({ em, actor, account, at }, { couponCode }) => {
+    const coupon = await couponToTake(em, { account, actor, couponCode, at });
+    const quoted = await quoteCoupon(em, { account, coupon });
+    return { ...quoted, amounts: { dueNowMinor: 0n, creditMinor: 0n }, lines: [], after: undefined };
+  },
 };
 
 /** What a change would cost, changing nothing. The token makes the change charge exactly this or answer STALE_PREVIEW. */
@@ -110,7 +130,8 @@ export async function preview(
   const at = await accountNow(em, deps.clock, accountId);
   const account = await em.findOneOrFail(Account, { id: accountId });
 
-  const { lines, amounts, fingerprint, after, features } = await quotes[operation]({ em, account, at }, command);
+  const quoted = await quotes[operation]({ em, actor, account, at }, command);
+  const { lines, amounts, fingerprint, after, windows, nextInvoice = null } = quoted;
   return {
     token: await sealQuote(em, { operation, accountId, inputHash: inputHashOf(command), at, fingerprint }),
     validUntil: new Date(at.getTime() + quoteValidMs),
@@ -119,6 +140,8 @@ export async function preview(
     dueNowMinor: amounts.dueNowMinor,
     creditMinor: amounts.creditMinor,
     invoice: amounts.invoice ?? null,
-    nextInvoice: after ? await upcomingInvoice(em, { account, state: after, features, context: amounts.after }) : null,
+    nextInvoice: after
+      ? await upcomingInvoice(em, { account, state: after, windows, context: amounts.after })
+      : nextInvoice,
   };
 }

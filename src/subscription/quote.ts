@@ -71,12 +71,15 @@ export function fingerprintOf(of: {
     ]),
     dueNowMinor,
     creditMinor,
-    invoice && [
-      invoice.draftLines.map((line) => [line.description, line.amountMinor, line.discountMinor]),
-      invoice.discounts,
-      invoice.taxes,
-      invoice.totalMinor,
-    ],
+    invoice && shownOf(invoice),
   ];
   return hashOf(shown);
 }
+
+/** What the customer sees of an invoice that is stored nowhere: every line and every total. */
+export const shownOf = (invoice: DraftInvoice): unknown[] => [
+  invoice.draftLines.map((line) => [line.description, line.amountMinor, line.discountMinor]),
+  invoice.discounts,
+  invoice.taxes,
+  invoice.totalMinor,
+];

@@ -1,6 +1,6 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Account } from '../account/account.entity.js';
-import type { Plan, PlanFeature } from '../catalog/plan.entity.js';
+import type { Plan } from '../catalog/plan.entity.js';
 import { afterStep, dueStep, type Lifecycle } from '../domain/lifecycle.js';
 import type { Period } from '../domain/period.js';
 import { type BillingContext, billingContext } from '../invoice/billingContext.js';
@@ -8,14 +8,14 @@ import { decideInvoice, lineRow } from '../invoice/decideInvoice.js';
 import { type DraftInvoice, draftView } from '../invoice/invoice.resolver.js';
 import { type LineDraft, unfunded } from '../invoice/issueInvoice.js';
 import { newId } from '../platform/ids.js';
-import { usageToBill } from '../usage/windows.js';
+import { usageToBill, type WindowsAfter } from '../usage/windows.js';
 import { decideArrears, decideRenewal } from './decide.js';
 
-interface Upcoming {
+export interface Upcoming {
   account: Account;
   state: Lifecycle<Plan>;
-  /** Of a plan that takes over at once, which rates the whole period's usage; undefined: the windows' own terms hold. */
-  features?: readonly PlanFeature[] | undefined;
+  /** What a change makes of the windows, whose plan then rates the whole period's usage; undefined: they stay as they are. */
+  windows?: Omit<WindowsAfter, 'period'> | undefined;
   /** What it depends on, where a change comes before it; undefined: as it is now. */
   context?: BillingContext | undefined;
 }
@@ -50,10 +50,11 @@ export async function upcomingInvoice(em: EntityManager, of: Upcoming): Promise<
   }
 }
 
-const usageOf = (em: EntityManager, { account, state, features }: Upcoming): Promise<LineDraft[]> =>
+const usageOf = (em: EntityManager, { account, state, windows }: Upcoming): Promise<LineDraft[]> =>
   usageToBill(em, {
     accountId: account.id,
-    under: features && { features, period: state.period, trial: state.status === 'TRIALING' },
+    currency: account.currency,
+    after: windows && { ...windows, period: state.period, trial: state.status === 'TRIALING' },
   });
 
 function draftOf(

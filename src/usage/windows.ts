@@ -1,17 +1,16 @@
 import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
 import type { PlanFeature } from '../catalog/plan.entity.js';
-import { Metric } from '../catalog/plan.entity.js';
-import { isLevel } from '../domain/aggregate.js';
 import { Decimal, zero } from '../domain/decimal.js';
 import type { Period } from '../domain/period.js';
 import type { ChargeModel } from '../domain/rating.js';
-import { crossThresholds, defaultThresholdPercents } from '../domain/thresholds.js';
+import { crossThresholds } from '../domain/thresholds.js';
 import { type UsageWindow as DomainWindow, lateMs } from '../domain/usage.js';
 import type { LineDraft } from '../invoice/issueInvoice.js';
 import type { Tx } from '../platform/db.js';
 import { newId } from '../platform/ids.js';
 import { instantOf, rowsOf, sql } from '../platform/sql.js';
 import { endedAt, movedPeriod } from './countedEvents.js';
+import { type FreshTerms, freshWindows, freshWindowsOf, type GrantedTerms, termsUnder } from './freshWindows.js';
 import { usageLine, usageLineOf } from './rateWindow.js';
 import { UsageWindow } from './usage.entity.js';
 import { presentThreshold } from './usage.present.js';
@@ -98,23 +97,12 @@ export async function lockWindowsWhere(tx: Tx, condition: ReturnType<typeof sql<
   }));
 }
 
-export interface WindowTerms {
+export interface WindowTerms extends FreshTerms {
   subscriptionId: string;
-  period: Period;
-  features: readonly PlanFeature[];
-  currency: string;
   timeZone: string;
-  /** Only what is over a limit is billed: no charge has its minimum. */
-  trial?: boolean;
-  /** The subscription is paused: nothing counts, and nobody is warned of limits. */
-  blocked?: boolean;
 }
 
-/**
- * Opens a window for each metric of the plan. LATEST and WEIGHTED_SUM read a level, which goes on from where the
- * subscription's last window ended (a new subscription begins at zero); all others start at zero. Thresholds a level
- * already stands above are announced for the new period.
- */
+/** Opens a window for each metric of the plan. Thresholds a level already stands above are announced for the new period. */
 export const openWindows = (tx: Tx, terms: WindowTerms): Promise<void> => openAllWindows(tx.em, [{ tx, terms }]);
 
 /** The same for many subscriptions, one of each account. What was closed before has been flushed. */
@@ -122,68 +110,14 @@ export async function openAllWindows(
   em: EntityManager,
   opened: readonly { tx: Tx; terms: WindowTerms }[],
 ): Promise<void> {
-  const accountIds = opened.map(({ tx }) => tx.accountId);
-  const subscriptionIds = opened.map(({ terms }) => terms.subscriptionId);
-  const rows = await rowsOf(
+  const fresh = await freshWindowsOf(
     em,
-    sql<LastLevel>`
-      select distinct on (account_id, subscription_id, metric_code)
-        subscription_id, metric_code, coalesce(level, used) as level, latest_at from usage_window
-      where account_id = any(${accountIds}::uuid[]) and subscription_id = any(${subscriptionIds}::uuid[])
-        and aggregation in ('LATEST', 'WEIGHTED_SUM') and opening_level is not null
-      order by account_id, subscription_id, metric_code, period_end desc, id desc`,
+    opened.map(({ tx, terms }) => ({ ...terms, accountId: tx.accountId })),
   );
-  const levels = Map.groupBy(rows, (row) => row.subscription_id);
-  const codes = new Set(opened.flatMap(({ terms }) => metricCodes(terms.features)));
-  const metrics = new Map(
-    (await em.find(Metric, { code: { $in: [...codes] } })).map((metric) => [metric.code, metric]),
-  );
-  for (const { tx, terms } of opened) openEach(tx, terms, { metrics, levels: levels.get(terms.subscriptionId) ?? [] });
-}
-
-interface LastLevel {
-  subscription_id: string;
-  metric_code: string;
-  level: string;
-  latest_at: string | null;
-}
-
-function openEach(
-  tx: Tx,
-  terms: WindowTerms,
-  { metrics, levels }: { metrics: ReadonlyMap<string, Metric>; levels: readonly LastLevel[] },
-): void {
-  for (const feature of terms.features) {
-    const metric = feature.metricCode == null ? undefined : metrics.get(feature.metricCode);
-    if (!metric) continue;
-    const last = levels.find((l) => l.metric_code === metric.code);
-    const openingLevel = isLevel(metric.aggregation) ? (last?.level ?? '0') : null;
-    const openingAt = isLevel(metric.aggregation) && last?.latest_at ? instantOf(last.latest_at) : null;
-    const weighs = metric.aggregation === 'WEIGHTED_SUM';
-    const window = tx.em.create(UsageWindow, {
-      accountId: tx.accountId,
-      id: newId(),
-      subscriptionId: terms.subscriptionId,
-      metricCode: metric.code,
-      featureName: feature.name,
-      position: feature.position,
-      aggregation: metric.aggregation,
-      periodStart: terms.period.start,
-      periodEnd: terms.period.end,
-      ...(terms.blocked ? nothingGranted : termsOf(feature, terms)),
-      currency: terms.currency,
-      used: openingLevel ?? '0',
-      latestAt: openingAt,
-      openingLevel,
-      openingAt,
-      level: weighs ? openingLevel : null,
-      accrued: weighs ? '0' : null,
-      thresholdPercents: terms.blocked ? [] : [...defaultThresholdPercents],
-      firedPercents: [],
-    });
-    fireThresholds(tx, window, terms.timeZone);
+  for (const [i, { tx, terms }] of opened.entries()) {
+    for (const window of fresh[i]!) fireThresholds(tx, tx.em.create(UsageWindow, window), terms.timeZone);
+    tx.touchUsage();
   }
-  tx.touchUsage();
 }
 
 /**
@@ -220,11 +154,7 @@ export async function changeWindowLimits(tx: Tx, terms: WindowTerms): Promise<vo
     Object.assign(window, moved);
     fireThresholds(tx, window, terms.timeZone);
   }
-  const known = new Set(windows.map((w) => w.metricCode));
-  await openWindows(tx, {
-    ...terms,
-    features: terms.features.filter((f) => f.metricCode != null && !known.has(f.metricCode)),
-  });
+  await openWindows(tx, { ...terms, features: withoutWindow(terms.features, windows) });
 }
 
 /**
@@ -296,48 +226,42 @@ export async function usageSoFar(
   return (await endWindows(em, windows, at)).flatMap(endedLine);
 }
 
-type ChangedTerms = Pick<WindowTerms, 'features' | 'period' | 'trial'>;
+/** What a change does to the windows before they are billed. */
+export interface WindowsAfter extends GrantedTerms {
+  period: Period;
+  /** The open windows go on under these features (a change of plan); else all begin afresh (a first period, a pause's end). */
+  goOn: boolean;
+  subscriptionId: string | null;
+}
 
-/**
- * What the account's open windows would bill at the end of their period with the usage so far. `under`: the plan's features
- * and the period a change would give them.
- */
+/** What the account's windows would bill at the end of their period with the usage so far; undefined `after`: as they are. */
 export async function usageToBill(
   em: EntityManager,
-  { accountId, under }: { accountId: string; under?: ChangedTerms | undefined },
+  { accountId, currency, after }: { accountId: string; currency: string; after?: WindowsAfter | undefined },
 ): Promise<LineDraft[]> {
   const windows = await em.find(
     UsageWindow,
     { accountId, closedAt: null },
     { disableIdentityMap: true, orderBy: { id: 'asc' } },
   );
-  if (!under) return windows.flatMap(usageLine);
+  if (!after) return windows.flatMap(usageLine);
+  const { features, period, goOn, subscriptionId } = after;
+  const going = goOn ? windows : [];
   const moved = await Promise.all(
-    windows.map(async (window) => ({
+    going.map(async (window) => ({
       ...window,
-      ...(await movedPeriod(em, window, under.period)),
-      ...termsUnder(under, window.metricCode),
+      ...(await movedPeriod(em, window, period)),
+      ...termsUnder(after, window.metricCode),
     })),
   );
-  return moved.flatMap(usageLine);
+  const unknown = withoutWindow(features, going);
+  const fresh = await freshWindows(em, { ...after, accountId, subscriptionId, features: unknown, currency });
+  return [...moved, ...fresh].flatMap(usageLine);
 }
 
-const metricCodes = (features: readonly PlanFeature[]): string[] =>
-  features.flatMap((f) => (f.metricCode == null ? [] : [f.metricCode]));
-
-/** What a window gets of a plan. A metric the plan doesn't grant takes no more usage. */
-function termsUnder(terms: Pick<WindowTerms, 'features' | 'trial'>, metricCode: string): ReturnType<typeof termsOf> {
-  const feature = terms.features.find((f) => f.metricCode === metricCode);
-  return feature ? termsOf(feature, terms) : nothingGranted;
-}
-
-const nothingGranted = { limit: '0', overage: 'BLOCK', charge: null } as const;
-
-const termsOf = ({ limit = null, overage, charge = null }: PlanFeature, { trial }: Pick<WindowTerms, 'trial'>) => ({
-  limit,
-  overage,
-  charge: charge && trial ? { ...charge, minimum: '0' } : charge,
-});
+/** Those of the features whose metric has no window yet. */
+const withoutWindow = (features: readonly PlanFeature[], windows: readonly UsageWindow[]): PlanFeature[] =>
+  features.filter((f) => f.metricCode != null && !windows.some((window) => window.metricCode === f.metricCode));
 
 /** The subscription's open windows, locked: no usage counts in them until the transaction ends. */
 export async function lockOpenWindows(tx: Tx, subscriptionId: string): Promise<UsageWindow[]> {

@@ -1,13 +1,16 @@
 import { publicId } from '../../src/platform/ids.js';
+import { applyCouponAsShown } from '../../src/subscription/applyCouponAsShown.js';
 import { cancelSubscription } from '../../src/subscription/cancelSubscription.js';
 import { changePlan } from '../../src/subscription/changePlan.js';
 import { entitlements } from '../../src/subscription/entitlements.js';
+import { pauseSubscription } from '../../src/subscription/pauseSubscription.js';
 import { type PreviewInput, preview } from '../../src/subscription/preview.js';
 import { subscribe } from '../../src/subscription/subscribe.js';
 import { recordUsage } from '../../src/usage/recordUsage.js';
 import { topUp } from '../../src/wallet/topUp.js';
 import {
   addCard,
+  couponOf,
   eventsOf,
   freshKey,
   invoicesOf,
@@ -272,6 +275,55 @@ describe('preview', () => {
     await expect(changePlan(world.deps, account.actor, { ...input, previewToken: again.token })).rejects.toMatchObject({
       code: 'STALE_PREVIEW',
     });
+  });
+
+  test('the next invoice shows what the metrics will cost that the change brings', async () => {
+    const least = { totalMinor: 3000n }; // 10.00 for Metered, and at least 20.00 for its peak
+    const fresh = await world.account();
+    expect((await quote(fresh, { subscribe: { planCode: 'metered' } })).nextInvoice).toMatchObject(least);
+    const { account, id } = await subscribed(world, { planCode: 'free' });
+    const upgrade = { subscriptionId: id, planCode: 'metered', timing: 'AUTO', proration: 'PER_DAY' } as const;
+    expect((await quote(account, { changePlan: upgrade })).nextInvoice).toMatchObject(least);
+    await changePlan(world.deps, account.actor, upgrade);
+    await pauseSubscription(world.deps, account.actor, { subscriptionId: id });
+    const resume = { subscriptionId: id };
+    expect((await quote(account, { resumeSubscription: resume })).nextInvoice).toMatchObject(least);
+  });
+
+  test('of a coupon: the next invoice with it, which the token holds it to', async () => {
+    const { account } = await subscribed(world);
+    const couponCode = await couponOf(world, { percent: '25', duration: 'ONCE' });
+    const quoted = await quote(account, { applyCoupon: { couponCode } });
+    expect(quoted).toMatchObject({ dueNowMinor: 0n, creditMinor: 0n, invoice: null, lines: [] });
+    expect(quoted.nextInvoice).toMatchObject({ subtotalMinor: 3000n, discountMinor: 750n, totalMinor: 2250n });
+    const apply = (previewToken: string) =>
+      applyCouponAsShown(world.deps, account.actor, { couponCode, previewToken, idempotencyKey: freshKey() });
+    await expect(apply(`${quoted.token}x`)).rejects.toMatchObject({ code: 'INVALID' });
+    await record(account, '120');
+    await expect(apply(quoted.token)).rejects.toMatchObject({ code: 'STALE_PREVIEW' });
+    expect(await eventsOf(world, account, 'coupon.applied')).toEqual([]);
+    const again = await quote(account, { applyCoupon: { couponCode } });
+    expect(again.nextInvoice).toMatchObject({ totalMinor: 2325n });
+    await apply(again.token);
+    world.clock.set('2024-05-01T00:01:00Z');
+    await runDue(world);
+    expect((await invoicesOf(world, account)).map(({ totalMinor }) => totalMinor)).toEqual([3000n, 2325n]);
+  });
+
+  test('of a coupon through GraphQL, without a subscription: it has no next invoice', async () => {
+    const account = await world.account();
+    const code = await couponOf(world, { percent: '25' });
+    const input = `idempotencyKey: "c", couponCode: "${code}"`;
+    const { data } = await world.gql(
+      account.token,
+      `{ preview(input: { applyCoupon: { ${input} } }) { token dueNow { amount } invoice { id } nextInvoice { id } } }`,
+    );
+    expect(data.preview).toMatchObject({ dueNow: { amount: '0.00' }, invoice: null, nextInvoice: null });
+    const taken = await world.gql(
+      account.token,
+      `mutation { applyCoupon(input: { ${input}, previewToken: "${data.preview.token}" }) { appliedCoupon { code } userErrors { code } } }`,
+    );
+    expect(taken.data.applyCoupon).toEqual({ appliedCoupon: { code }, userErrors: [] });
   });
 
   test('through GraphQL: the token of the answer buys exactly the answer', async () => {
