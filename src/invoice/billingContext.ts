@@ -62,8 +62,8 @@ interface CouponRow {
 }
 
 /**
- * What invoices of these accounts depend on, all of them in one statement. `withCoupons` counts ended coupons among the live
- * ones. Whoever will write what follows from it locks the accounts' rows first.
+ * What invoices of these accounts depend on, all of them in one statement. `withCoupons` counts those that are used
+ * up among the live ones, not those that were removed by hand. Whoever will write what follows from it locks the accounts' rows first.
  */
 export async function billingContexts(
   em: EntityManager,
@@ -80,7 +80,8 @@ export async function billingContexts(
             'amount_minor', coupon.amount_minor::text, 'percent', coupon.percent::text, 'plan_codes', coupon.plan_codes,
             'metric_codes', coupon.metric_codes, 'periods_left', applied.periods_left) order by applied.id)
           from applied_coupon applied join coupon on coupon.id = applied.coupon_id
-          where applied.account_id = account.id and (applied.ended_at is null or applied.id = any(${withCoupons}::uuid[]))) as coupons,
+          where applied.account_id = account.id and (applied.ended_at is null
+            or applied.periods_left = 0 and applied.id = any(${withCoupons}::uuid[]))) as coupons,
         (select json_agg(json_build_object('id', item.id, 'description', item.description, 'quantity', item.quantity::text,
             'unit_amount', item.unit_amount::text, 'amount_minor', item.amount_minor::text) order by item.id)
           from invoice_item item where item.account_id = account.id and item.invoice_id is null) as items,

@@ -18,7 +18,7 @@ import { checkQuantity } from './lines.js';
 import { paidFee } from './paidFee.js';
 import { fingerprintOf, quotedAmounts } from './quote.js';
 import { catchUp } from './renew.js';
-import { refuseWhileCharging } from './standing.js';
+import { refuseUnpaid, refuseWhileCharging } from './standing.js';
 import { fieldsOf, readState } from './state.js';
 import { type SubscriptionAnswer, subscriptionAnswer } from './subscribe.js';
 import type { Subscription } from './subscription.entity.js';
@@ -195,6 +195,7 @@ export async function quoteChange(
     );
   }
   const lines = decision.effective === 'now' ? decision.lines : [];
+  if (lines.length > 0) await refuseUnpaid(em, subscription, at);
   const amounts = await quotedAmounts(em, {
     accountId,
     lines,

@@ -23,19 +23,46 @@ export async function failsToPay(em: EntityManager, { accountId, id }: Subscript
 }
 
 /**
- * CONFLICT while the fee of the current period is being charged: what a change at once gives back and charges depends on
- * whether that is paid.
+ * CONFLICT while the fee of the current period is being charged, or about to be: what a change at once gives back and charges
+ * depends on whether that is paid.
  */
-export async function refuseWhileCharging({ em, accountId }: Tx, { id, periodEnd }: Subscription): Promise<void> {
-  const [charging] = await rowsOf(
-    em,
-    sql`select 1 from invoice join payment on payment.account_id = invoice.account_id and payment.subject_id = invoice.id
-        where invoice.account_id = ${accountId} and invoice.subscription_id = ${id} and invoice.period_end = ${periodEnd}
-          and invoice.reason = 'subscription_cycle' and invoice.status = 'OPEN' and payment.status = 'PENDING' limit 1`,
-  );
-  if (!charging) return;
+export async function refuseWhileCharging({ em, now }: Tx, subscription: Subscription): Promise<void> {
+  const owed = await owedFee(em, subscription, now);
+  if (!owed?.charging) return;
   throw new BillingError('CONFLICT', 'The fee of the current period is being charged: try again when that has ended', {
     field: ['subscriptionId'],
     retryable: true,
   });
+}
+
+/**
+ * ILLEGAL_STATE while the fee of the current period is owed: nothing could be given back of it, and the rest of the period
+ * would be charged on the new plan and, when the invoice is paid at last, on the old one too.
+ */
+export async function refuseUnpaid(em: EntityManager, subscription: Subscription, at: Date): Promise<void> {
+  const owed = await owedFee(em, subscription, at);
+  if (!owed || owed.charging) return;
+  throw new BillingError(
+    'ILLEGAL_STATE',
+    `Invoice ${owed.number} for the current period is OPEN, expected PAID: pay it first, or change at the period's end`,
+    { field: ['subscriptionId'] },
+  );
+}
+
+/** The unpaid invoice for the current period's fee, and whether a charge of it has no answer yet or is due. */
+async function owedFee(
+  em: EntityManager,
+  { accountId, id, periodEnd }: Subscription,
+  now: Date,
+): Promise<{ number: string; charging: boolean } | undefined> {
+  const [owed] = await rowsOf(
+    em,
+    sql<{ number: string; charging: boolean }>`
+      select invoice.number, coalesce(invoice.next_payment_attempt_at <= ${now}, false) or exists (
+          select 1 from payment where payment.account_id = invoice.account_id and payment.subject_id = invoice.id
+            and payment.status = 'PENDING') as charging
+      from invoice where invoice.account_id = ${accountId} and invoice.subscription_id = ${id}
+        and invoice.period_end = ${periodEnd} and invoice.reason = 'subscription_cycle' and invoice.status = 'OPEN' limit 1`,
+  );
+  return owed;
 }

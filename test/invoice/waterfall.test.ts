@@ -5,6 +5,7 @@ import { publicId } from '../../src/platform/ids.js';
 import { sql } from '../../src/platform/sql.js';
 import { cancelSubscription } from '../../src/subscription/cancelSubscription.js';
 import { changePlan } from '../../src/subscription/changePlan.js';
+import { preview } from '../../src/subscription/preview.js';
 import { subscribe } from '../../src/subscription/subscribe.js';
 import { recordUsage } from '../../src/usage/recordUsage.js';
 import { topUp } from '../../src/wallet/topUp.js';
@@ -112,6 +113,21 @@ describe('a coupon', () => {
     expect(await columnOf(account, 'discountMinor')).toEqual([0n, 1500n, 3000n, 0n]);
     expect(await columnOf(account, 'totalMinor')).toEqual([3000n, 0n, 3000n, 6000n]);
     await expectSoundLedger(world, account.id);
+  });
+
+  test('removed while an unpaid first invoice holds one of its periods: the next try is quoted and charged without', async () => {
+    const account = await customer();
+    await addCard(world, account, 'tok_chargeDeclined');
+    const terms = { percent: '50', duration: 'REPEATING', durationPeriods: 3 } as const;
+    const appliedCouponId = publicId('appliedCoupon', await take(world, account, await couponOf(world, terms)));
+    await start(account);
+    await removeCoupon(world.deps, account.actor, { appliedCouponId });
+    await addCard(world, account);
+    const { dueNowMinor, token } = await preview(world.deps, account.actor, { subscribe: { planCode: 'basic' } });
+    expect(dueNowMinor).toBe(3000n);
+    const { error } = await subscribe(world.deps, account.actor, { planCode: 'basic', previewToken: token });
+    expect(error).toBeUndefined();
+    expect((await world.deps.payments.moved({ accountId: account.id })).amountMinor).toBe(3000n);
   });
 
   test('what a cancellation credits is the unused share of what was paid, discounts off', async () => {

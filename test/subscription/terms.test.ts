@@ -127,6 +127,32 @@ describe('quantity', () => {
   });
 });
 
+test('while the fee of the period is unpaid nothing is charged beside it; with a new card it is paid first', async () => {
+  const { account, id } = await withPlan('basic');
+  await addCard(world, account, 'tok_chargeDeclinedInsufficientFunds');
+  world.clock.set('2024-05-01T00:01:00Z');
+  await runDue(world);
+  world.clock.set('2024-05-01T12:00:00Z');
+  const input = { subscriptionId: id, planCode: 'premium' };
+  const unpaid = { code: 'ILLEGAL_STATE', details: { field: ['subscriptionId'] } };
+  await expect(change(account, input)).rejects.toMatchObject(unpaid);
+  const asked = { ...input, timing: 'AUTO', proration: 'PER_DAY' } as const;
+  await expect(preview(world.deps, account.actor, { changePlan: asked })).rejects.toMatchObject(unpaid);
+  await addCard(world, account);
+  await world.settled(); // the new card makes the next attempt due
+  const charging = { code: 'CONFLICT', details: { retryable: true } };
+  await expect(change(account, input)).rejects.toMatchObject(charging);
+  const cancel = { subscriptionId: id, timing: 'IMMEDIATE' } as const;
+  await expect(cancelSubscription(world.deps, account.actor, cancel)).rejects.toMatchObject(charging);
+  await runDue(world);
+  await change(account, input);
+  // April and May on Basic, less all of May, and May on Premium.
+  expect((await world.deps.payments.moved({ accountId: account.id })).amountMinor).toBe(3000n + 6000n);
+  await cancelSubscription(world.deps, account.actor, cancel);
+  expect(await balanceOf(world, account.id, 'wallet')).toBe(5806n); // 30 of 31 days
+  await expectSoundLedger(world, account.id);
+});
+
 describe('plans on the calendar', () => {
   test('begin with the days that are left of the month, then whole ones from the 1st', async () => {
     world.clock.set('2024-04-11T12:00:00Z');
