@@ -123,4 +123,7 @@ export const movements = {
       { account: 'customer_credit' as const, amountMinor: -fromCreditMinor },
       { account: 'granted_credit' as const, amountMinor: -givenMinor },
     ].filter(({ amountMinor }) => amountMinor !== 0n),
+  /** The bank has sent a refund back: the opposite of a late one. */
+  returnRefund: (parts: { fromCreditMinor: bigint; givenMinor: bigint }): Posting[] =>
+    movements.refundLate(parts).map((posting) => ({ ...posting, amountMinor: -posting.amountMinor })),
 };

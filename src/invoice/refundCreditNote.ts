@@ -44,7 +44,13 @@ export async function settleCreditNoteRefund(
 async function book(tx: Tx, note: CreditNote, { refund, before }: SettledRefund): Promise<void> {
   const { amountMinor } = refund;
   const movement = { currency: refund.currency, referenceId: refund.id };
-  if (refund.status === 'FAILED') {
+  if (refund.status === 'FAILED' && before === 'SUCCEEDED') {
+    const fromCreditMinor = note.refundedMinor < amountMinor ? note.refundedMinor : amountMinor;
+    note.refundedMinor -= fromCreditMinor;
+    note.balanceMinor += fromCreditMinor;
+    const postings = movements.returnRefund({ fromCreditMinor, givenMinor: amountMinor - fromCreditMinor });
+    await post(tx, { ...movement, type: 'refund_returned', postings });
+  } else if (refund.status === 'FAILED') {
     note.refundedMinor -= amountMinor;
     note.balanceMinor += amountMinor;
     await post(tx, { ...movement, type: 'refund_failed', postings: movements.failRefund(amountMinor) });

@@ -1,5 +1,5 @@
 import { Account } from '../account/account.entity.js';
-import type { ProviderEvent, ProviderNews } from '../integrations/payments/provider.js';
+import { type ProviderEvent, type ProviderNews, ProviderStillWorking } from '../integrations/payments/provider.js';
 import type { Tx } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { newId } from '../platform/ids.js';
@@ -39,9 +39,19 @@ export async function applyProviderEvent(
   const em = deps.db.orm.em.fork();
   if ((await appliedEvents(em, [event.ref])).has(event.ref)) return;
 
-  const news = await callProvider(payments.events!.read(event), deadlineMs);
+  let news: ProviderNews | undefined;
+  try {
+    news = await callProvider(payments.events!.read(event), deadlineMs);
+  } catch (error) {
+    if (!(error instanceof ProviderStillWorking)) throw error;
+    return log.debug(
+      { event: event.ref, type: event.type },
+      'an event about what has no end yet; another will tell it',
+    );
+  }
   const accountId = news && (await ownerOf(deps, news));
-  if (!accountId) return log.debug({ event: event.ref, type: event.type }, 'an event that does not concern billing');
+  if (!news || !accountId)
+    return log.debug({ event: event.ref, type: event.type }, 'an event that does not concern billing');
 
   const noting = { ...deps, db: { ...deps.db, alongside: (tx: Tx) => noteEvent(tx, event) } };
   try {
@@ -59,11 +69,13 @@ async function settle(
   const em = deps.db.orm.em.fork();
   switch (news.about) {
     case 'charge': {
+      if (!uuid.test(news.paymentId)) return;
       const payment = await em.findOne(Payment, { accountId, id: news.paymentId });
       if (!payment) return;
       return settlers.payment[payment.purpose]({ accountId, paymentId: payment.id, outcome: news.outcome });
     }
     case 'refund': {
+      if (!uuid.test(news.refundId)) return;
       const refund = await em.findOne(Refund, { accountId, id: news.refundId });
       if (!refund) return;
       return settlers.refund({ accountId, refundId: refund.id, outcome: news.outcome });
@@ -76,6 +88,7 @@ async function settle(
     case 'method':
       return followPaymentMethod(deps, { accountId, ...news });
     case 'dispute':
+      if (!uuid.test(news.paymentId)) return;
       return recordDispute(deps, { accountId, ...news });
   }
 }

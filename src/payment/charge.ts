@@ -155,6 +155,15 @@ const isGivenUp = (outcome: ChargeOutcome): boolean =>
   outcome.status === 'requires_action' ||
   (outcome.status === 'declined' && Object.values<string>(givenUpCodes).includes(outcome.declineCode));
 
+/** A confirmation whose notice was lost is found within this. */
+const maxWaitMs = 5 * 60_000;
+
+/** When to ask again for what the provider, or the card's holder, is still at: an old one is asked for less often. */
+export function askWhileOpenAt({ createdAt }: { createdAt: Date }, now: Date): Date {
+  const ageMs = now.getTime() - createdAt.getTime();
+  return new Date(now.getTime() + Math.min(maxWaitMs, Math.max(reconcileAfterMs, ageMs / 2)));
+}
+
 /** At twice its age, so that the questions grow rare; null when it is too old. */
 export function askAgainAt({ createdAt }: { createdAt: Date }, now: Date): Date | null {
   const ageMs = Math.max(reconcileAfterMs, now.getTime() - createdAt.getTime());

@@ -5,13 +5,10 @@ import type { Deps } from '../platform/deps.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import { finishEach, type SweepOf, sweptRows } from '../platform/sweeps.js';
 import { callProvider } from './callProvider.js';
-import { reconcileAfterMs } from './charge.js';
+import { askWhileOpenAt } from './charge.js';
 import { PaymentMethod } from './payment.entity.js';
 import { isAway } from './reconcilePayments.js';
 import { settleAttachment } from './settleAttachment.js';
-
-/** A confirmation whose notice was lost is found within this. */
-const maxWaitMs = 5 * 60_000;
 
 /** A card that nobody has confirmed by then is given up. */
 const expiresAfterMs = 24 * 3_600_000;
@@ -52,12 +49,11 @@ export async function reconcileAttachments(
         const end = outcome.status === 'requires_action' ? abandoned : outcome;
         return settleAttachment(deps, { accountId, methodId, outcome: end });
       }
-      const waitMs = Math.min(maxWaitMs, Math.max(reconcileAfterMs, ageMs / 2));
       await transact(deps, accountId, (tx) =>
         tx.em.nativeUpdate(
           PaymentMethod,
           { accountId, id: methodId, status: 'PENDING' },
-          { reconcileAt: new Date(now.getTime() + waitMs) },
+          { reconcileAt: askWhileOpenAt({ createdAt }, now) },
         ),
       );
     },

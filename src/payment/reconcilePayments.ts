@@ -5,14 +5,11 @@ import type { Deps } from '../platform/deps.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import { finishEach, type SweepOf, sweptRows } from '../platform/sweeps.js';
 import { callProvider } from './callProvider.js';
-import { givenUpCodes, reconcileAfterMs } from './charge.js';
+import { askWhileOpenAt, givenUpCodes } from './charge.js';
 import { Payment, PaymentCustomer } from './payment.entity.js';
 
 /** Settles a payment by its purpose; the same use case that settles the synchronous answer. */
 export type Settle = (input: { accountId: string; paymentId: string; outcome: ChargeOutcome }) => Promise<void>;
-
-/** A confirmation whose notice was lost is found within this. */
-const maxWaitMs = 5 * 60_000;
 
 /** A 3-D Secure challenge nobody has answered by then fails, so that its card can go and its invoice moves on. */
 const challengeExpiresAfterMs = 24 * 3_600_000;
@@ -72,13 +69,11 @@ export async function reconcilePayments(
       if (ageMs >= challengeExpiresAfterMs) {
         return settle[payment.purpose]({ accountId, paymentId, outcome: abandoned });
       }
-      // Its holder may take minutes or never come: an old one is asked for less often.
-      const waitMs = Math.min(maxWaitMs, Math.max(reconcileAfterMs, ageMs / 2));
       await transact(deps, accountId, (tx) =>
         tx.em.nativeUpdate(
           Payment,
           { accountId, id: paymentId, status: 'REQUIRES_ACTION' },
-          { reconcileAt: new Date(now.getTime() + waitMs) },
+          { reconcileAt: askWhileOpenAt(payment, now) },
         ),
       );
     },

@@ -1,10 +1,11 @@
-import type { RefundOutcome } from '../integrations/payments/provider.js';
+import { ProviderStillWorking, type RefundOutcome } from '../integrations/payments/provider.js';
 import { sweepNow } from '../platform/clock.js';
+import { transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import { finishEach, type SweepOf, sweptRows } from '../platform/sweeps.js';
 import { callProvider } from './callProvider.js';
-import { givenUpCodes } from './charge.js';
+import { askWhileOpenAt, givenUpCodes } from './charge.js';
 import { Payment, Refund } from './payment.entity.js';
 import { isAway } from './reconcilePayments.js';
 
@@ -16,7 +17,8 @@ const neverArrived: RefundOutcome = { status: 'failed', refundRef: '', failureCo
 /**
  * Sweep: asks the provider what became of refunds whose answer was lost, and settles them. It never refunds: what the provider
  * has not heard of within the time any call lasts counts as failed, and is asked for ever more rarely during a week all the
- * same, as a refund that was on its way longer has still moved money.
+ * same, as a refund that was on its way longer has still moved money. One that the bank takes days for is asked for now and then,
+ * and never keeps the others waiting.
  */
 export async function reconcileRefunds(
   deps: Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>,
@@ -36,11 +38,24 @@ export async function reconcileRefunds(
     due,
     async ({ account_id: accountId, id: refundId }) => {
       const em = deps.db.orm.em.fork();
-      const { providerKey, paymentId } = await em.findOneOrFail(Refund, { accountId, id: refundId });
+      const { providerKey, paymentId, createdAt } = await em.findOneOrFail(Refund, { accountId, id: refundId });
       const { chargeRef } = await em.findOneOrFail(Payment, { accountId, id: paymentId });
-      const outcome = await callProvider(
-        deps.payments.findRefund({ key: providerKey, refundId, chargeRef: chargeRef || undefined }),
-      );
+      let outcome: RefundOutcome | undefined;
+      try {
+        outcome = await callProvider(
+          deps.payments.findRefund({ key: providerKey, refundId, chargeRef: chargeRef || undefined }),
+        );
+      } catch (error) {
+        if (!(error instanceof ProviderStillWorking)) throw error;
+        await transact(deps, accountId, (tx) =>
+          tx.em.nativeUpdate(
+            Refund,
+            { accountId, id: refundId, reconcileAt: { $ne: null } },
+            { reconcileAt: askWhileOpenAt({ createdAt }, tx.now) },
+          ),
+        );
+        return;
+      }
       await settle({ accountId, refundId, outcome: outcome ?? neverArrived });
     },
     { stopAt: isAway },

@@ -72,7 +72,8 @@ export interface SettledRefund {
 
 /**
  * Writes a refund's outcome, once; a payment that has wholly gone back becomes REFUNDED. `undefined` when there is nothing left
- * to do. FAILED is not an end when the provider says that the money has gone back after all.
+ * to do. FAILED is not an end when the provider says that the money has gone back after all, nor SUCCEEDED when the bank has
+ * sent it back, as it does days later when the card's account is closed.
  */
 export async function settleRefund(
   tx: Tx,
@@ -85,7 +86,8 @@ export async function settleRefund(
   );
   const before = refund.status;
   const isGivenUp = outcome.status === 'failed' && outcome.failureCode === givenUpCodes.neverArrived;
-  if (before === 'SUCCEEDED' || (before === 'FAILED' && outcome.status === 'failed')) {
+  const isReturned = before === 'SUCCEEDED' && outcome.status === 'failed' && !isGivenUp;
+  if ((before === 'SUCCEEDED' && !isReturned) || (before === 'FAILED' && outcome.status === 'failed')) {
     refund.reconcileAt = before === 'FAILED' && refund.reconcileAt && isGivenUp ? askAgainAt(refund, tx.now) : null;
     return undefined;
   }
@@ -94,7 +96,7 @@ export async function settleRefund(
   refund.failureCode = outcome.status === 'failed' ? outcome.failureCode : null;
   refund.settledAt = tx.now;
   refund.reconcileAt = isGivenUp ? askAgainAt(refund, tx.now) : null;
-  if (refund.status === 'SUCCEEDED') await markRefunded(tx, refund.paymentId);
+  if (refund.status === 'SUCCEEDED' || isReturned) await markRefunded(tx, refund.paymentId);
   return { refund, before };
 }
 
@@ -111,5 +113,5 @@ async function markRefunded(tx: Tx, paymentId: string): Promise<void> {
       select coalesce(sum(amount_minor), 0)::text as minor from refund
       where account_id = ${tx.accountId} and payment_id = ${paymentId} and status = 'SUCCEEDED'`,
   );
-  if (BigInt(gone!.minor) >= payment.amountMinor) payment.status = 'REFUNDED';
+  payment.status = BigInt(gone!.minor) >= payment.amountMinor ? 'REFUNDED' : 'SUCCEEDED';
 }

@@ -5,6 +5,7 @@ import { type Actor, requireScope, systemActor } from '../platform/actor.js';
 import { accountNow } from '../platform/clock.js';
 import type { Tx } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
+import { hashOf } from '../platform/idempotency.js';
 import { publicId } from '../platform/ids.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import { changePlan, quoteChange } from './changePlan.js';
@@ -121,7 +122,7 @@ async function migrateOne(
     const quoted = { ...migration, effectiveAt, dueNowMinor: amounts.dueNowMinor };
     if (dryRun) return { ...quoted, outcome: 'PLANNED' };
     const { error } = await changePlan(deps, systemActor(accountId), {
-      idempotencyKey: idempotencyKey === undefined ? undefined : `migrate-${idempotencyKey}`,
+      idempotencyKey: idempotencyKey === undefined ? undefined : keyOf(idempotencyKey, target),
       subscriptionId: publicId('subscription', subscriptionId),
       planCode,
       ...request,
@@ -133,6 +134,10 @@ async function migrateOne(
     return { ...migration, outcome: 'FAILED', reason: `${error.code}: ${error.message}` };
   }
 }
+
+/** Of any length that a key may have, and another for the next version: a repeat then is no repeat of this move. */
+const keyOf = (idempotencyKey: string, target: Plan): string =>
+  `migrate-${hashOf({ idempotencyKey, target: target.id })}`;
 
 /** What the customer has arranged for stays as it is. */
 function whySkipped(

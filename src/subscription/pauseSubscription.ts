@@ -115,6 +115,8 @@ export async function quotePause(
   }
   if (resumeAt !== undefined && resumeAt <= at)
     throw invalid(`resumeAt is ${resumeAt.toISOString()}, expected a time after ${at.toISOString()}`, 'resumeAt');
+  if (resumeAt !== undefined && resumeAt >= openEnd)
+    throw invalid(`resumeAt is ${resumeAt.toISOString()}, expected a time before ${openEnd.toISOString()}`, 'resumeAt');
   const state = await readState(em, subscription);
   const paid = await paidFee(em, subscription);
   const usage = await usageSoFar(em, { subscriptionId, accountId, at });

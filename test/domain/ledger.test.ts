@@ -58,6 +58,11 @@ test.each<[string, Posting[], Partial<Record<LedgerAccountKind, bigint>>]>([
     movements.refundLate({ fromCreditMinor: 300n, givenMinor: 200n }),
     { provider_clearing: 500n, customer_credit: -300n, granted_credit: -200n },
   ],
+  [
+    'a refund that the bank sent back',
+    movements.returnRefund({ fromCreditMinor: 500n, givenMinor: 0n }),
+    { provider_clearing: -500n, customer_credit: 500n },
+  ],
 ])('%s moves what it says and is balanced', (_name, postings, expected) => {
   assertBalanced(postings, 'USD');
   expect(balances(postings)).toEqual(expected);

@@ -1,5 +1,13 @@
-import { ProviderMisuse, ProviderUnavailable, type RefundInput } from '../../src/integrations/payments/provider.js';
+import {
+  ProviderMisuse,
+  ProviderStillWorking,
+  ProviderUnavailable,
+  type RefundInput,
+} from '../../src/integrations/payments/provider.js';
 import { settleCreditNoteRefund } from '../../src/invoice/refundCreditNote.js';
+import { settlersOf } from '../../src/invoice/settlers.js';
+import type { Refund } from '../../src/payment/payment.entity.js';
+import { reconcileRefunds } from '../../src/payment/reconcileRefunds.js';
 import { sendRefund } from '../../src/payment/refund.js';
 import type { Deps } from '../../src/platform/deps.js';
 import { sql } from '../../src/platform/sql.js';
@@ -119,6 +127,29 @@ test('a refund that was given up is asked for ever more rarely, for a week', asy
   expect(waits.length).toBeGreaterThan(10);
   expect(waits.length).toBeLessThan(20);
   expect(await events(account)).toEqual(['refund.failed']);
+});
+
+test('a refund that the bank takes days for is asked for now and then, and ends when it has ended', async () => {
+  const slow = async () => {
+    throw new ProviderStillWorking('pending');
+  };
+  const account = await refunded({ refund: slow });
+  const deps = { ...world.deps, payments: { ...world.deps.payments, findRefund: slow } };
+  const waits: number[] = [];
+  for (let asked = 0; asked < 12; asked++) {
+    const { reconcileAt } = (await refundsOf(world, account))[0]!;
+    world.clock.set(new Date(reconcileAt!.getTime() + 1));
+    await reconcileRefunds(deps, settlersOf(deps).refund);
+    const [{ status, reconcileAt: next }] = (await refundsOf(world, account)) as [Refund];
+    expect(status).toBe('PENDING');
+    waits.push(Math.floor((next!.getTime() - reconcileAt!.getTime()) / 1000));
+  }
+  expect(waits[0]).toBe(30);
+  expect(Math.max(...waits)).toBe(300);
+  const [refund] = await refundsOf(world, account);
+  const outcome = { status: 'succeeded', refundRef: 're_1' } as const;
+  await settleCreditNoteRefund(world.deps, { accountId: account.id, refundId: refund!.id, outcome });
+  expect(await refundsOf(world, account)).toMatchObject([{ status: 'SUCCEEDED', reconcileAt: null }]);
 });
 
 test('a refund the provider refuses as malformed fails, and is credit', async () => {

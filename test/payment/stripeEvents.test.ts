@@ -7,6 +7,7 @@ import { sql } from '../../src/platform/sql.js';
 import { subscribe } from '../../src/subscription/subscribe.js';
 import { topUp } from '../../src/wallet/topUp.js';
 import { eventsOf, freshKey, invoicesOf, paymentsOf, subscriptionOf, usd } from '../support/billing.js';
+import { credit, creditNotesOf, refundsOf } from '../support/creditNotes.js';
 import { balanceOf } from '../support/ledger.js';
 import { type StripeWorld, startStripeWorld } from '../support/stripeWorld.js';
 import type { TestAccount } from '../support/world.js';
@@ -212,6 +213,53 @@ describe('refunds', () => {
     await applyProviderEvent(world.deps, () => settle, { event });
     const outcome = { status: 'failed', refundRef, failureCode: 'expired_or_canceled_card' };
     expect(settled).toEqual([{ accountId: account.id, refundId, outcome }]);
+
+    world.standin.books.refunds.get(refundRef)!.status = 'pending';
+    await applyProviderEvent(world.deps, () => settle, { event: { ...event, ref: 'evt_early' } });
+    expect(await world.standin.hooks.post({ ...created, id: 'evt_early' })).toBe(200);
+    expect(settled).toHaveLength(1);
+  });
+
+  test('money that the bank sends back days later is credit of the note', async () => {
+    const account = await world.withCard();
+    await subscribe(world.deps, account.actor, { idempotencyKey: freshKey(), planCode: 'basic' });
+    const [invoice] = await invoicesOf(world, account);
+    await credit(world, account, { invoice: invoice!, kind: 'REFUND' });
+    await world.quiet();
+    const [refund] = await refundsOf(world, account);
+    expect(refund).toMatchObject({ status: 'SUCCEEDED' });
+    expect(await paymentsOf(world, account)).toMatchObject([{ status: 'REFUNDED' }]);
+
+    world.standin.hooks.set({ duplicates: 2 });
+    world.standin.books.failRefund(refund!.refundRef!);
+    await world.quiet();
+    expect(await refundsOf(world, account)).toMatchObject([
+      { status: 'FAILED', failureCode: 'expired_or_canceled_card', reconcileAt: null },
+    ]);
+    expect(await paymentsOf(world, account)).toMatchObject([{ status: 'SUCCEEDED' }]);
+    expect(await creditNotesOf(world, account)).toMatchObject([{ refundedMinor: 0n, balanceMinor: 3000n }]);
+    expect(await eventsOf(world, account, 'refund.failed')).toHaveLength(1);
+    await world.expectSound(account);
+  });
+
+  test("ids of other systems in our places are nobody's", async () => {
+    const account = await world.withCard();
+    const id = 'order-17';
+    const outcome = { status: 'succeeded', chargeRef: 'pi_x', refundRef: 're_x' } as const;
+    const dispute = { disputeRef: 'dp_x', amount: usd('1.00'), reason: 'fraudulent', status: 'OPEN' } as const;
+    for (const [i, news] of (
+      [
+        { about: 'charge', accountId: account.id, paymentId: id, outcome },
+        { about: 'refund', accountId: account.id, refundId: id, outcome },
+        { about: 'dispute', accountId: account.id, paymentId: id, dispute },
+      ] as const
+    ).entries()) {
+      const events = { ...world.deps.payments.events!, read: async () => news as never };
+      const deps = { ...world.deps, payments: { ...world.deps.payments, events } };
+      const event = { ref: `evt_foreign_${i}`, second: 1, type: 'x', objectRef: 'x' };
+      await applyProviderEvent(deps, settlersOf, { event });
+    }
+    expect(await paymentsOf(world, account)).toEqual([]);
   });
 });
 

@@ -10,6 +10,7 @@ import {
 } from '../../src/subscription/migrateSubscribers.js';
 import {
   addCard,
+  dayMs,
   invoicesOf,
   publish,
   runDue,
@@ -177,3 +178,15 @@ test('from the command line', async () => {
   expect((await subscriptionOf(world, account)).pendingPlanId).not.toBeNull();
   expect(await run('premium', '--from', 'x')).toMatchObject({ code: 1 });
 }, 60_000);
+
+test('a key of any length moves them, and the same key moves them again to the version after', async () => {
+  const a = await subscribed(world);
+  const idempotencyKey = 'k'.repeat(255);
+  for (const price of ['41.00', '42.00']) {
+    await publish(world, priced(price));
+    world.clock.advanceMs(dayMs);
+    const found = await migrate({ idempotencyKey, timing: 'IMMEDIATE' });
+    expect(found.find(({ accountId }) => accountId === a.account.id)).toMatchObject({ outcome: 'MIGRATED' });
+    expect(outcomes(await migrate({ dryRun: true }), a.account)).toEqual([undefined]);
+  }
+});

@@ -42,6 +42,18 @@ const record = async (account: TestAccount, metric: string, value: string) =>
 const granted = (account: TestAccount) =>
   entitlements(world.deps.db.orm.em.fork(), { accountId: account.id, clock: world.clock });
 
+test('a pause may not be set to end beyond what a calendar can say', async () => {
+  const { account, id } = await subscribed(world);
+  const { data, errors } = await world.gql(
+    account.token,
+    `mutation($id: ID!) { pauseSubscription(input: { idempotencyKey: "far", subscriptionId: $id, resumeAt: "9999-12-31T23:59:59-12:00" }) {
+      userErrors { code field } } }`,
+    { id },
+  );
+  expect(errors).toBeUndefined();
+  expect(data.pauseSubscription.userErrors).toEqual([{ code: 'INVALID', field: ['resumeAt'] }]);
+});
+
 test('a pause bills the usage, gives the unused days back, and grants nothing until it is resumed', async () => {
   const { account, id } = await subscribed(world);
   await record(account, 'minutes', '130');
