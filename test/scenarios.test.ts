@@ -8,6 +8,8 @@ const folder = path.resolve('test', 'scenarios');
 const files = fs.readdirSync(folder).filter((name) => name.endsWith('.yaml'));
 /** Scenarios at a time: each has an account and a catalog of its own, and mostly waits for the database. */
 const lanes = 4;
+/** A scenario may have to wait for those of its lane, on a machine that has more to do. */
+const patienceMs = 120_000;
 
 let world: World;
 const outcomes = new Map<string, Promise<string | undefined>>();
@@ -24,7 +26,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await Promise.all(outcomes.values());
   await world.stop();
-});
+}, patienceMs);
 
 async function failureOf(name: string): Promise<string | undefined> {
   try {
@@ -35,6 +37,10 @@ async function failureOf(name: string): Promise<string | undefined> {
   }
 }
 
-test.each(files)('%s', async (name) => {
-  expect(await outcomes.get(name)).toBeUndefined();
-});
+test.each(files)(
+  '%s',
+  async (name) => {
+    expect(await outcomes.get(name)).toBeUndefined();
+  },
+  patienceMs,
+);

@@ -35,6 +35,14 @@ export function createAccountLocks({ url, onError }: { url: string; onError: (er
     return session;
   };
 
+  /** One statement at a time: a connection has no queue of its own to rely on. */
+  let last: Promise<unknown> = Promise.resolve();
+  const ask = (client: pg.Client, statement: string, key: string): Promise<pg.QueryResult> => {
+    const answer = last.then(() => client.query(statement, [key]));
+    last = answer.catch(() => undefined);
+    return answer;
+  };
+
   return {
     hold: async ({ accountId, purpose }, work) => {
       const key = `${purpose} ${accountId}`;
@@ -42,13 +50,13 @@ export function createAccountLocks({ url, onError }: { url: string; onError: (er
       mine.add(key);
       try {
         const client = await connected();
-        const { rows } = await client.query('select pg_try_advisory_lock(hashtextextended($1, 0)) as locked', [key]);
+        const { rows } = await ask(client, 'select pg_try_advisory_lock(hashtextextended($1, 0)) as locked', key);
         if (!rows[0].locked) return undefined;
         try {
           return { result: await work() };
         } finally {
           // When the connection is gone, so is the lock.
-          await client.query('select pg_advisory_unlock(hashtextextended($1, 0))', [key]).catch(onError);
+          await ask(client, 'select pg_advisory_unlock(hashtextextended($1, 0))', key).catch(onError);
         }
       } finally {
         mine.delete(key);
