@@ -106,7 +106,8 @@ async function moveTestClock(
 
 /**
  * Sweep: takes clocks on their way further (an advance that was too long for its request, or whose process died), and does
- * what has come due at the present of those that stand still, since no other sweep looks after their accounts.
+ * what has come due at the present of those that stand still, since no other sweep looks after their accounts. In
+ * any order: one with years to go, or one that is stuck, is not always the first.
  */
 export async function advanceTestClocks(deps: Needs): Promise<number> {
   const until = performance.now() + sweepMs;
@@ -120,7 +121,8 @@ export async function advanceTestClocks(deps: Needs): Promise<number> {
               sql`select 1 from ${sql.table(table)} where account_id = account.id and ${sql.ref(column)} <= account.test_clock_at`,
           ),
           sql` union all `,
-        )})) limit 100`,
+        )}))
+      order by random() limit 100`,
   );
   let arrived = 0;
   await finishEach(deps.log, waiting, async ({ id: accountId }) => {

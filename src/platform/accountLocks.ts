@@ -1,4 +1,5 @@
-import pg from 'pg';
+import type pg from 'pg';
+import { DroppingClient } from './droppingClient.js';
 
 /** Locks of accounts that span many transactions. */
 export interface AccountLocks {
@@ -6,6 +7,9 @@ export interface AccountLocks {
   hold<T>(name: { accountId: string; purpose: string }, work: () => Promise<T>): Promise<{ result: T } | undefined>;
   close(): Promise<void>;
 }
+
+/** As everywhere: a database that is frozen must not hold up who asks, nor the sweeps that wait for it. */
+const timeouts = { query_timeout: 6_000, connectionTimeoutMillis: 5_000 };
 
 /**
  * Session locks of PostgreSQL on one connection that all of the process share: a process that dies gives its locks back at
@@ -16,7 +20,7 @@ export function createAccountLocks({ url, onError }: { url: string; onError: (er
   let session: Promise<pg.Client> | undefined;
 
   const connect = async (): Promise<pg.Client> => {
-    const client = new pg.Client({ connectionString: url, keepAlive: true });
+    const client = new DroppingClient({ connectionString: url, keepAlive: true, ...timeouts });
     client.on('error', (error) => {
       session = undefined;
       onError(error);

@@ -98,6 +98,6 @@ export class InvoiceLineEventsResolver {
   ): Promise<Connection<UsageEvent> | null> {
     requireScope(actor, 'usage:read');
     const { accountId, windowId } = line;
-    return windowId == null ? null : eventsOfWindow(scope.em, { accountId, windowId }, { first, after });
+    return windowId == null ? null : eventsOfWindow(scope, { accountId, windowId }, { first, after });
   }
 }

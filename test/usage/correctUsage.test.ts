@@ -4,6 +4,7 @@ import { sql } from '../../src/platform/sql.js';
 import { correctUsage } from '../../src/usage/correctUsage.js';
 import type { CorrectionInput } from '../../src/usage/parseCorrection.js';
 import { allAtOnce, eventsOf, freshKey, invoicesOf, linesOf, runDue, subscribed } from '../support/billing.js';
+import { countStatements } from '../support/graphql.js';
 import {
   countsOf,
   expectCountersEqualEvents,
@@ -407,6 +408,15 @@ describe('when the period was invoiced', () => {
       ({ hasNextPage: more, endCursor: after } = events.pageInfo);
     }
     expect(pages).toEqual(line.events.nodes.map((event: { transactionId: string }) => event.transactionId));
+    const counts = (first: number) =>
+      countStatements(() =>
+        world.gql(
+          account.token,
+          'query($first: Int) { invoices(first: $first) { nodes { lines { events(first: 1) { nodes { value } } } } } }',
+          { first },
+        ),
+      );
+    expect(await counts(10)).toBe(await counts(1));
     const bad = await world.gql(account.token, reading, { id, after: '2024-99-99T00:00:00.000Z x' });
     expect(bad.errors).toMatchObject([{ extensions: { code: 'INVALID' } }]);
 
