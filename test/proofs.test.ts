@@ -16,9 +16,9 @@ afterAll(() => world.stop());
 
 const atOnce = (seeds: number[], work: (seed: number) => Promise<void>) => Promise.all(seeds.map(work));
 
-test('what a preview shows is what its change comes to, or the change is refused: 40 random cases', async () => {
+test('what a preview shows is what its change comes to, or the change is refused: 20 random cases', async () => {
   const outcomes: string[] = [];
-  await atOnce([1, 2, 3, 4], async (seed) => {
+  await atOnce([1, 2], async (seed) => {
     const life = await beginLife(world, seed);
     for (let n = 0; n < 10; n++) {
       await act(life);
@@ -27,11 +27,11 @@ test('what a preview shows is what its change comes to, or the change is refused
     }
     expect(await violationsOf(life)).toEqual([]);
   });
-  expect(outcomes.filter((outcome) => outcome === 'equal').length).toBeGreaterThan(10);
+  expect(outcomes.filter((outcome) => outcome === 'equal').length).toBeGreaterThan(5);
 }, 120_000);
 
 test('after a year of random lives every period is invoiced once, and money, numbers and counters are sound', async () => {
-  await atOnce([11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22], async (seed) => {
+  await atOnce([11, 12, 13, 14], async (seed) => {
     const life = await beginLife(world, seed);
     await liveUntil(life, new Date((await nowOf(life)).getTime() + 365 * dayMs), { quiet: true });
     expect(await violationsOf(life)).toEqual([]);
@@ -39,7 +39,7 @@ test('after a year of random lives every period is invoiced once, and money, num
 }, 120_000);
 
 test('a year in one step is the same a second time, and in 365 steps of a day', async () => {
-  await atOnce([31, 32, 33], async (seed) => {
+  await atOnce([31], async (seed) => {
     const { life, facts } = await proveSameLife(world, seed);
     expect(facts).toBeGreaterThan(10);
     expect(await violationsOf(life)).toEqual([]);
