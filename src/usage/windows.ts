@@ -126,21 +126,21 @@ export async function openAllWindows(
     em,
     sql<LastLevel>`
       select distinct on (account_id, subscription_id, metric_code)
-        subscription_id, metric_code, coalesce(level, used) as level, latest_at from usage_window
+        account_id, metric_code, coalesce(level, used) as level, latest_at from usage_window
       where account_id = any(${accountIds}::uuid[]) and subscription_id = any(${subscriptionIds}::uuid[])
         and aggregation in ('LATEST', 'WEIGHTED_SUM') and opening_level is not null
       order by account_id, subscription_id, metric_code, period_end desc, id desc`,
   );
-  const levels = Map.groupBy(rows, (row) => row.subscription_id);
+  const levels = Map.groupBy(rows, (row) => row.account_id);
   const codes = new Set(opened.flatMap(({ terms }) => metricCodes(terms.features)));
   const metrics = new Map(
     (await em.find(Metric, { code: { $in: [...codes] } })).map((metric) => [metric.code, metric]),
   );
-  for (const { tx, terms } of opened) openEach(tx, terms, { metrics, levels: levels.get(terms.subscriptionId) ?? [] });
+  for (const { tx, terms } of opened) openEach(tx, terms, { metrics, levels: levels.get(tx.accountId) ?? [] });
 }
 
 interface LastLevel {
-  subscription_id: string;
+  account_id: string;
   metric_code: string;
   level: string;
   latest_at: string | null;
@@ -349,7 +349,7 @@ export async function lockOpenWindows(tx: Tx, subscriptionId: string): Promise<U
   );
 }
 
-/** The open windows of many subscriptions, one of each account, by subscription; locked where they are to be closed. */
+/** The open windows of many subscriptions, one of each account, by account; locked where they are to be closed. */
 export async function openWindowsOf(
   em: EntityManager,
   subscriptions: readonly { accountId: string; id: string }[],
@@ -364,7 +364,7 @@ export async function openWindowsOf(
     },
     { orderBy: { accountId: 'asc', id: 'asc' }, ...(lock && { lockMode: LockMode.PESSIMISTIC_WRITE }) },
   );
-  return Map.groupBy(windows, (window) => window.subscriptionId);
+  return Map.groupBy(windows, (window) => window.accountId);
 }
 
 function fireThresholds(tx: Tx, window: UsageWindow, timeZone: string): void {
