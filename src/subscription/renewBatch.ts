@@ -101,7 +101,7 @@ export async function readRenewals(
   const methods = await defaultPaymentMethods(em, accountIds);
 
   return subscriptions.flatMap((subscription) => {
-    const { accountId, id, planId, pendingPlanId } = subscription;
+    const { accountId, planId, pendingPlanId } = subscription;
     const account = accounts.get(accountId)!;
     const pending = pendingPlanId ? plans.get(pendingPlanId)! : null;
     const state = stateOf(subscription, { plan: plans.get(planId)!, pending, timeZone: account.timeZone });
@@ -112,7 +112,7 @@ export async function readRenewals(
       account,
       state,
       step,
-      windows: windows.get(id) ?? [],
+      windows: windows.get(accountId) ?? [],
       context: contexts.get(accountId)!,
       collectFrom: methods.get(accountId) ?? null,
     };

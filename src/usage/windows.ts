@@ -277,7 +277,7 @@ export async function lockOpenWindows(tx: Tx, subscriptionId: string): Promise<U
   );
 }
 
-/** The open windows of many subscriptions, one of each account, by subscription; locked where they are to be closed. */
+/** The open windows of many subscriptions, one of each account, by account; locked where they are to be closed. */
 export async function openWindowsOf(
   em: EntityManager,
   subscriptions: readonly { accountId: string; id: string }[],
@@ -292,7 +292,7 @@ export async function openWindowsOf(
     },
     { orderBy: { accountId: 'asc', id: 'asc' }, ...(lock && { lockMode: LockMode.PESSIMISTIC_WRITE }) },
   );
-  return Map.groupBy(windows, (window) => window.subscriptionId);
+  return Map.groupBy(windows, (window) => window.accountId);
 }
 
 function fireThresholds(tx: Tx, window: UsageWindow, timeZone: string): void {

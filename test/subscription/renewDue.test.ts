@@ -87,7 +87,7 @@ async function play(of: Scenario, coupon: string | undefined): Promise<TestAccou
   const then = { ...world, deps: { ...world.deps, clock: clockAt(began) } } as World;
   const account = await world.account({ timeZone: of.timeZone });
   await addCard(then, account);
-  await settle(then, account, { taxes: [...of.taxes], retryAfterDays: of.retryAfterDays });
+  await settle(then, account, { taxes: [...of.taxes], retryAfterDays: of.retryAfterDays, dunningEnd: 'past_due' });
   if (of.wallet) await topUp(then.deps, account.actor, { amount: usd(of.wallet) });
   const { planCode, quantity } = of;
   const { subscriptionId } = await subscribe(then.deps, account.actor, { idempotencyKey: 's', planCode, quantity });
