@@ -57,21 +57,21 @@ export async function freshWindowsOf(
     em,
     sql<LastLevel>`
       select distinct on (account_id, subscription_id, metric_code)
-        subscription_id, metric_code, coalesce(level, used) as level, latest_at from usage_window
+        account_id, metric_code, coalesce(level, used) as level, latest_at from usage_window
       where account_id = any(${all.map(({ accountId }) => accountId)}::uuid[]) and subscription_id = any(${subscriptionIds}::uuid[])
         and aggregation in ('LATEST', 'WEIGHTED_SUM') and opening_level is not null
       order by account_id, subscription_id, metric_code, period_end desc, id desc`,
   );
-  const levels = Map.groupBy(rows, (row): string | null => row.subscription_id);
+  const levels = Map.groupBy(rows, (row) => row.account_id);
   const codes = new Set(all.flatMap(({ features }) => features.flatMap((f) => f.metricCode ?? [])));
   const metrics = new Map(
     (await em.find(Metric, { code: { $in: [...codes] } })).map((metric) => [metric.code, metric]),
   );
-  return all.map((terms) => begin(terms, { metrics, levels: levels.get(terms.subscriptionId) ?? [] }));
+  return all.map((terms) => begin(terms, { metrics, levels: levels.get(terms.accountId) ?? [] }));
 }
 
 interface LastLevel {
-  subscription_id: string;
+  account_id: string;
   metric_code: string;
   level: string;
   latest_at: string | null;

@@ -75,7 +75,9 @@ test('a charge is not sent once its payment has ended, nor when it is too late t
   const ids = { accountId: account.id, paymentId: failed!.id };
   world.clock.set(failed!.createdAt);
   expect(await chargePayment(world.deps, ids)).toBeUndefined();
-  await world.rows(sql`update payment set status = 'PENDING' where id = ${failed!.id}`);
+  await world.rows(
+    sql`update payment set status = 'PENDING', reconcile_at = created_at + interval '30 seconds' where id = ${failed!.id}`,
+  );
   world.clock.advanceMs(31_000);
   expect(await chargePayment(world.deps, ids)).toBeUndefined();
   expect((await world.deps.payments.moved({ accountId: account.id })).charges).toBe(0);
