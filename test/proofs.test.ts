@@ -31,7 +31,7 @@ test('what a preview shows is what its change comes to, or the change is refused
 }, 120_000);
 
 test('after a year of random lives every period is invoiced once, and money, numbers and counters are sound', async () => {
-  await atOnce([11, 12, 13, 14], async (seed) => {
+  await atOnce([11, 12], async (seed) => {
     const life = await beginLife(world, seed);
     await liveUntil(life, new Date((await nowOf(life)).getTime() + 365 * dayMs), { quiet: true });
     expect(await violationsOf(life)).toEqual([]);
