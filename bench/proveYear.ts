@@ -1,4 +1,4 @@
-// npm run prove:year -- --accounts 1000 --seed 1: a year of random lives, and all that must hold of each at its end; and
+// npm run prove:year -- --accounts 1000 --seed 1: a year of random lives (--quiet 1: with months between what they do), and all that must hold of each at its end; and
 // that a year in one step, a second time, and in 365 steps is the same (--same 30 lives).
 
 import { sql } from '../src/platform/sql.js';
@@ -10,6 +10,7 @@ import type { World } from '../test/support/world.js';
 import { conclude, each, inThrowAwayWorld, option } from './throwAwayWorld.js';
 
 const [accounts, same, seed] = [option('accounts', 1_000), option('same', 30), option('seed', 1)];
+const quiet = option('quiet', 0) > 0;
 const startedAt = performance.now();
 const broken: string[] = [];
 /** At once on stderr too: a run takes long. */
@@ -25,7 +26,7 @@ const counts = await inThrowAwayWorld(async (world) => {
     const life = await beginLife(world, seed * 1_000_000 + i);
     const told = (what: string): string => `${what}\n  ${life.story.slice(-15).join('\n  ')}`;
     try {
-      await liveUntil(life, new Date((await nowOf(life)).getTime() + 365 * dayMs));
+      await liveUntil(life, new Date((await nowOf(life)).getTime() + 365 * dayMs), { quiet });
     } catch (error) {
       report(told(`life ${life.seed} broke off: ${(error as Error).stack}`));
     }
