@@ -1,6 +1,5 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { BillingError } from '../domain/errors.js';
-import type { BatchFunction } from '../platform/batch.js';
 import { Coupon } from './plan.entity.js';
 
 /** The coupon with this code, archived or not. NOT_FOUND doesn't name the others: who knows a code may take the coupon. */
@@ -9,11 +8,3 @@ export async function couponByCode(em: EntityManager, code: string, ...field: st
   if (coupon) return coupon;
   throw new BillingError('NOT_FOUND', `No coupon with code '${code.slice(0, 80)}'`, { field });
 }
-
-export const couponsByIds: BatchFunction<Coupon> = async (em, _accountId, ids) =>
-  new Map(
-    (await em.find(Coupon, { id: { $in: [...ids] } }, { disableIdentityMap: true })).map((coupon) => [
-      coupon.id,
-      coupon,
-    ]),
-  );

@@ -89,18 +89,6 @@ export function prorateMinor({ amountMinor, fraction }: { amountMinor: bigint; f
 }
 
 /**
- * Splits an amount in minor units by weights of 0 and more, so that the parts sum to it: each is rounded towards zero, and
- * the spare cents go to the largest part (of equals the first). Weights that are all 0 leave everything to the first part.
- */
-export function splitMinor({ amountMinor, weights }: { amountMinor: bigint; weights: readonly bigint[] }): bigint[] {
-  const total = weights.reduce((sum, weight) => sum + weight, 0n);
-  const parts = weights.map((weight) => (total === 0n ? 0n : (amountMinor * weight) / total));
-  const largest = weights.reduce((best, weight, i) => (weight > weights[best]! ? i : best), 0);
-  if (parts.length > 0) parts[largest]! += amountMinor - parts.reduce((sum, part) => sum + part, 0n);
-  return parts;
-}
-
-/**
  * The share of `full` that a period cut out of it takes, in whole days as PER_DAY counts them: the day it starts belongs
  * to it. `lastDay` says whether the day it ends does: `'used'` when it was cut short on that day, `'unused'` when it runs
  * to a boundary or what comes next begins that day.

@@ -1,6 +1,7 @@
 import { LockMode } from '@mikro-orm/postgresql';
 import { Account } from '../account/account.entity.js';
-import { Coupon } from '../catalog/plan.entity.js';
+import { couponByCode } from '../catalog/coupons.js';
+import type { Coupon } from '../catalog/plan.entity.js';
 import { BillingError, invalid } from '../domain/errors.js';
 import { type Actor, requireScope } from '../platform/actor.js';
 import { type Tx, transact } from '../platform/db.js';
@@ -59,10 +60,9 @@ export async function couponToTake(
   em: Tx['em'],
   { account, actor, couponCode, at }: { account: Account; actor: Actor; couponCode: string; at: Date },
 ): Promise<Coupon> {
-  const coupon = await em.findOne(Coupon, { code: couponCode });
-  const taken = coupon ? await em.find(AppliedCoupon, { accountId: account.id, couponId: coupon.id }) : [];
   const field = ['couponCode'];
-  if (!coupon) throw new BillingError('NOT_FOUND', `No coupon with code '${couponCode.slice(0, 80)}'`, { field });
+  const coupon = await couponByCode(em, couponCode, ...field);
+  const taken = await em.find(AppliedCoupon, { accountId: account.id, couponId: coupon.id });
   if (coupon.archivedAt || (coupon.redeemBy && coupon.redeemBy < at))
     throw new BillingError('ILLEGAL_STATE', `Coupon '${coupon.code}' can no longer be taken`, { field });
   if (coupon.currency != null && coupon.currency !== account.currency)
