@@ -6,11 +6,10 @@ import type { ChargeOutcome } from '../integrations/payments/provider.js';
 import { chargePayment, settlePayment } from '../payment/charge.js';
 import { Payment } from '../payment/payment.entity.js';
 import { defaultPaymentMethod } from '../payment/paymentMethods.js';
-import { sweepNow } from '../platform/clock.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { rowsOf, sql } from '../platform/sql.js';
-import { finishEach, type SweepOf, sweptRows } from '../platform/sweeps.js';
+import { dueRows, finishEach, type SweepOf } from '../platform/sweeps.js';
 import { post, walletBalance } from '../wallet/ledger.js';
 import { presentWallet } from '../wallet/wallet.present.js';
 import { lockWallet } from '../wallet/wallets.js';
@@ -170,15 +169,8 @@ export async function collectDueInvoices(
   deps: Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>,
   of: SweepOf = {},
 ): Promise<number> {
-  const em = deps.db.orm.em.fork();
-  const now = await sweepNow(em, deps.clock, of.accountId);
-  const due = await rowsOf(
-    em,
-    sql<{ account_id: string; id: string }>`
-      select account_id, id from invoice
-      where next_payment_attempt_at <= ${now} and ${sweptRows('invoice', of)} order by next_payment_attempt_at limit 100`,
-  );
-  return finishEach(deps.log, due, async ({ account_id: accountId, id }) => {
+  const due = await dueRows(deps, ['invoice', 'next_payment_attempt_at'], of);
+  return finishEach(deps.log, due, async ({ accountId, id }) => {
     const paymentId = await transact(deps, accountId, async (tx) => {
       const invoice = await tx.em.findOneOrFail(Invoice, { accountId, id }, { lockMode: LockMode.PESSIMISTIC_WRITE });
       if (invoice.status !== 'OPEN' || !invoice.nextPaymentAttemptAt || invoice.nextPaymentAttemptAt > tx.now)

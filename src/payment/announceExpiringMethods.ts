@@ -1,9 +1,7 @@
 import { LockMode } from '@mikro-orm/postgresql';
-import { sweepNow } from '../platform/clock.js';
 import { transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
-import { rowsOf, sql } from '../platform/sql.js';
-import { finishEach, type SweepOf, sweptRows } from '../platform/sweeps.js';
+import { dueRows, finishEach, type SweepOf } from '../platform/sweeps.js';
 import { PaymentMethod } from './payment.entity.js';
 import { presentPaymentMethod } from './payment.present.js';
 
@@ -12,15 +10,8 @@ export async function announceExpiringMethods(
   deps: Pick<Deps, 'db' | 'clock' | 'log'>,
   of: SweepOf = {},
 ): Promise<number> {
-  const em = deps.db.orm.em.fork();
-  const now = await sweepNow(em, deps.clock, of.accountId);
-  const due = await rowsOf(
-    em,
-    sql<{ account_id: string; id: string }>`
-      select account_id, id from payment_method
-      where expiry_notice_at <= ${now} and ${sweptRows('payment_method', of)} order by expiry_notice_at limit 100`,
-  );
-  return finishEach(deps.log, due, ({ account_id: accountId, id }) =>
+  const due = await dueRows(deps, ['payment_method', 'expiry_notice_at'], of);
+  return finishEach(deps.log, due, ({ accountId, id }) =>
     transact(deps, accountId, async (tx) => {
       const method = await tx.em.findOneOrFail(
         PaymentMethod,

@@ -1,9 +1,8 @@
 import type { AttachOutcome } from '../integrations/payments/provider.js';
-import { accountNow, sweepNow } from '../platform/clock.js';
+import { accountNow } from '../platform/clock.js';
 import { transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
-import { rowsOf, sql } from '../platform/sql.js';
-import { finishEach, type SweepOf, sweptRows } from '../platform/sweeps.js';
+import { dueRows, finishEach, type SweepOf } from '../platform/sweeps.js';
 import { callProvider } from './callProvider.js';
 import { askWhileOpenAt } from './charge.js';
 import { PaymentMethod } from './payment.entity.js';
@@ -27,18 +26,11 @@ export async function reconcileAttachments(
   const { payments } = deps;
   if (!payments.findAttachment) return 0;
   const find = payments.findAttachment;
-  const em = deps.db.orm.em.fork();
-  const dueBy = await sweepNow(em, deps.clock, of.accountId);
-  const due = await rowsOf(
-    em,
-    sql<{ account_id: string; id: string }>`
-      select account_id, id from payment_method
-      where reconcile_at <= ${dueBy} and ${sweptRows('payment_method', of)} order by reconcile_at limit 100`,
-  );
+  const due = await dueRows(deps, ['payment_method', 'reconcile_at'], of);
   return finishEach(
     deps.log,
     due,
-    async ({ account_id: accountId, id: methodId }) => {
+    async ({ accountId, id: methodId }) => {
       const { setupRef, createdAt } = await deps.db.orm.em
         .fork()
         .findOneOrFail(PaymentMethod, { accountId, id: methodId });

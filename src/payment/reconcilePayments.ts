@@ -1,9 +1,8 @@
 import { type ChargeOutcome, ProviderStillWorking, ProviderUnavailable } from '../integrations/payments/provider.js';
-import { accountNow, sweepNow } from '../platform/clock.js';
+import { accountNow } from '../platform/clock.js';
 import { transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
-import { rowsOf, sql } from '../platform/sql.js';
-import { finishEach, type SweepOf, sweptRows } from '../platform/sweeps.js';
+import { dueRows, finishEach, type SweepOf } from '../platform/sweeps.js';
 import { callProvider } from './callProvider.js';
 import { askWhileOpenAt, givenUpCodes } from './charge.js';
 import { Payment, PaymentCustomer } from './payment.entity.js';
@@ -38,18 +37,11 @@ export async function reconcilePayments(
   settle: Record<Payment['purpose'], Settle>,
   of: SweepOf = {},
 ): Promise<number> {
-  const em = deps.db.orm.em.fork();
-  const dueBy = await sweepNow(em, deps.clock, of.accountId);
-  const due = await rowsOf(
-    em,
-    sql<{ account_id: string; id: string }>`
-      select account_id, id from payment
-      where reconcile_at <= ${dueBy} and ${sweptRows('payment', of)} order by reconcile_at limit 100`,
-  );
+  const due = await dueRows(deps, ['payment', 'reconcile_at'], of);
   return finishEach(
     deps.log,
     due,
-    async ({ account_id: accountId, id: paymentId }) => {
+    async ({ accountId, id: paymentId }) => {
       const em = deps.db.orm.em.fork();
       const payment = await em.findOneOrFail(Payment, { accountId, id: paymentId });
       const customer = await em.findOne(PaymentCustomer, { accountId, provider: deps.payments.name });

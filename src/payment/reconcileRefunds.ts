@@ -1,9 +1,7 @@
 import { ProviderStillWorking, type RefundOutcome } from '../integrations/payments/provider.js';
-import { sweepNow } from '../platform/clock.js';
 import { transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
-import { rowsOf, sql } from '../platform/sql.js';
-import { finishEach, type SweepOf, sweptRows } from '../platform/sweeps.js';
+import { dueRows, finishEach, type SweepOf } from '../platform/sweeps.js';
 import { callProvider } from './callProvider.js';
 import { askWhileOpenAt, givenUpCodes } from './charge.js';
 import { Payment, Refund } from './payment.entity.js';
@@ -25,18 +23,11 @@ export async function reconcileRefunds(
   settle: SettleRefund,
   of: SweepOf = {},
 ): Promise<number> {
-  const em = deps.db.orm.em.fork();
-  const now = await sweepNow(em, deps.clock, of.accountId);
-  const due = await rowsOf(
-    em,
-    sql<{ account_id: string; id: string }>`
-      select account_id, id from refund
-      where reconcile_at <= ${now} and ${sweptRows('refund', of)} order by reconcile_at limit 100`,
-  );
+  const due = await dueRows(deps, ['refund', 'reconcile_at'], of);
   return finishEach(
     deps.log,
     due,
-    async ({ account_id: accountId, id: refundId }) => {
+    async ({ accountId, id: refundId }) => {
       const em = deps.db.orm.em.fork();
       const { providerKey, paymentId, createdAt } = await em.findOneOrFail(Refund, { accountId, id: refundId });
       const { chargeRef } = await em.findOneOrFail(Payment, { accountId, id: paymentId });

@@ -2,13 +2,13 @@ import { accountNow, type Clock } from './clock.js';
 import type { Db } from './db.js';
 import type { Relay } from './relay.js';
 import { instantOf, rowsOf, sql } from './sql.js';
-import type { SweepOf } from './sweeps.js';
+import type { DueColumn, SweepOf } from './sweeps.js';
 
 /** One kind of work that comes due on rows of an account. */
 export interface DueSweep {
   readonly name: string;
   /** Table and column of the due time. */
-  readonly due: readonly [table: string, column: string];
+  readonly due: DueColumn;
   /** Finishes what is due of one account, or of all that live by the wall clock; returns how many rows it finished. */
   run(of: SweepOf): Promise<number>;
 }

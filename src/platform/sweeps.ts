@@ -1,6 +1,8 @@
 import type { RawBuilder } from 'kysely';
+import { type Clock, sweepNow } from './clock.js';
+import type { Db } from './db.js';
 import type { Logger } from './log.js';
-import { sql } from './sql.js';
+import { rowsOf, sql } from './sql.js';
 
 /** Whose rows a sweep finishes: one account's, or those of all that live by the wall clock. */
 export interface SweepOf {
@@ -17,6 +19,38 @@ export const sweptRows = (table: string, { accountId }: SweepOf): RawBuilder<boo
     ? sql<boolean>`not exists (select 1 from account where account.id = ${column} and account.test_clock_at is not null)`
     : sql<boolean>`${column} = ${accountId}`;
 };
+
+/** How many rows one round of a sweep takes. */
+const batchSize = 100;
+
+/**
+ * The rows of a table whose due time has passed by the clock of those they belong to, the longest due first. `column` is
+ * null on rows that nothing is due on.
+ */
+export async function dueRows(
+  { db, clock }: { db: Pick<Db, 'orm'>; clock: Clock },
+  [table, column]: DueColumn,
+  of: SweepOf,
+): Promise<DueRow[]> {
+  const em = db.orm.em.fork();
+  const now = await sweepNow(em, clock, of.accountId);
+  const due = sql.ref(`${table}.${column}`);
+  const rows = await rowsOf(
+    em,
+    sql<{ account_id: string; id: string }>`
+      select account_id, id from ${sql.table(table)}
+      where ${due} <= ${now} and ${sweptRows(table, of)} order by ${due}, id limit ${batchSize}`,
+  );
+  return rows.map(({ account_id: accountId, id }) => ({ accountId, id }));
+}
+
+/** Table and column of a due time. */
+export type DueColumn = readonly [table: string, column: string];
+
+export interface DueRow {
+  readonly accountId: string;
+  readonly id: string;
+}
 
 /** Finds rows whose due time has passed and finishes each exactly once. Returns how many it finished. */
 export type Sweep = () => Promise<number>;

@@ -2,11 +2,10 @@ import { collectInvoice } from '../invoice/collectInvoice.js';
 import { finaliseInvoice, lockDraft } from '../invoice/issueInvoice.js';
 import { redraft } from '../invoice/redraft.js';
 import { defaultPaymentMethod } from '../payment/paymentMethods.js';
-import { sweepNow } from '../platform/clock.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { rowsOf, sql } from '../platform/sql.js';
-import { finishEach, type SweepOf, sweptRows } from '../platform/sweeps.js';
+import { dueRows, finishEach, type SweepOf } from '../platform/sweeps.js';
 import { usageLine } from './rateWindow.js';
 import { UsageWindow } from './usage.entity.js';
 
@@ -15,15 +14,8 @@ export async function finalizeDueInvoices(
   deps: Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>,
   of: SweepOf = {},
 ): Promise<number> {
-  const em = deps.db.orm.em.fork();
-  const now = await sweepNow(em, deps.clock, of.accountId);
-  const due = await rowsOf(
-    em,
-    sql<{ account_id: string; id: string }>`
-      select account_id, id from invoice
-      where finalize_at <= ${now} and ${sweptRows('invoice', of)} order by finalize_at, id limit 100`,
-  );
-  return finishEach(deps.log, due, async ({ account_id: accountId, id }) => {
+  const due = await dueRows(deps, ['invoice', 'finalize_at'], of);
+  return finishEach(deps.log, due, async ({ accountId, id }) => {
     const paymentId = await transact(deps, accountId, (tx) => finalizeDraft(tx, id, { onlyDue: true }));
     await collectInvoice(deps, { accountId, paymentId });
   });

@@ -3,12 +3,10 @@ import { money } from '../domain/money.js';
 import type { ChargeOutcome } from '../integrations/payments/provider.js';
 import { chargePayment } from '../payment/charge.js';
 import { Payment } from '../payment/payment.entity.js';
-import { sweepNow } from '../platform/clock.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { newId } from '../platform/ids.js';
-import { rowsOf, sql } from '../platform/sql.js';
-import { finishEach, type SweepOf, sweptRows } from '../platform/sweeps.js';
+import { dueRows, finishEach, type SweepOf } from '../platform/sweeps.js';
 import { walletBalance } from './ledger.js';
 import { intendTopUp, settleInWallet } from './topUp.js';
 import type { Wallet } from './wallet.entity.js';
@@ -26,15 +24,8 @@ export async function rechargeDueWallets(
   deps: Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>,
   of: SweepOf = {},
 ): Promise<number> {
-  const em = deps.db.orm.em.fork();
-  const now = await sweepNow(em, deps.clock, of.accountId);
-  const due = await rowsOf(
-    em,
-    sql<{ account_id: string }>`
-      select account_id from wallet
-      where recharge_due_at <= ${now} and ${sweptRows('wallet', of)} order by recharge_due_at limit 100`,
-  );
-  return finishEach(deps.log, due, ({ account_id }) => rechargeIfLow(deps, account_id));
+  const due = await dueRows(deps, ['wallet', 'recharge_due_at'], of);
+  return finishEach(deps.log, due, ({ accountId }) => rechargeIfLow(deps, accountId));
 }
 
 /** Charges the recharge amount when `available` is below the threshold. At most one recharge is in flight. */

@@ -522,7 +522,7 @@ describe('the number of SQL statements', () => {
     for (const query of queries) {
       const rows: number[] = [];
       const count = (first: number) =>
-        countStatements(async () => {
+        countStatements(quiet, async () => {
           const { data, errors } = await quiet.gql(account.token, query, { first });
           expect(errors).toBeUndefined();
           rows.push(JSON.stringify(data).length);
@@ -537,7 +537,7 @@ describe('the number of SQL statements', () => {
   test('does not grow with the number of webhook endpoints', async () => {
     const account = await quiet.account();
     const count = () =>
-      countStatements(() =>
+      countStatements(quiet, () =>
         quiet.gql(account.token, '{ webhookEndpoints { deliveries(first: 10) { nodes { id event { id } } } } }'),
       );
     const add = (i: number) =>

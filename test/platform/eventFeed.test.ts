@@ -136,7 +136,7 @@ test('a hint costs the same reads for one subscriber and for fifty', async () =>
       await until(() => all.every(({ heard }) => heard.at(-1) === last));
     };
     await settled();
-    const statements = await countStatements(async () => {
+    const statements = await countStatements(world, async () => {
       await emit(id);
       hint(id);
       await settled();

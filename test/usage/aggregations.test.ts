@@ -158,7 +158,7 @@ describe('WEIGHTED_SUM', () => {
 test('a batch is as many statements as ever; UNIQUE takes one more, and an older reading its neighbours', async () => {
   const { account } = await subscribedInApril();
   await record(account, seats('1', '2024-04-01T00:00:00Z'));
-  const count = (...event: Parameters<typeof usageOf>) => countStatements(() => record(account, event));
+  const count = (...event: Parameters<typeof usageOf>) => countStatements(world, () => record(account, event));
   const plain = await count('minutes', '1');
   expect(plain).toBeLessThanOrEqual(6); // begin, the account's time, two of ours, commit, the hint
   expect(await count(...device('a'))).toBe(plain + 1);

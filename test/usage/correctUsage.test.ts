@@ -409,7 +409,7 @@ describe('when the period was invoiced', () => {
     }
     expect(pages).toEqual(line.events.nodes.map((event: { transactionId: string }) => event.transactionId));
     const counts = (first: number) =>
-      countStatements(() =>
+      countStatements(world, () =>
         world.gql(
           account.token,
           'query($first: Int) { invoices(first: $first) { nodes { lines { events(first: 1) { nodes { value } } } } } }',
