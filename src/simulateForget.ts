@@ -34,10 +34,10 @@ export async function forgetSimulation(
       left = left.filter((table) => !free.includes(table));
     }
     await rowsOf(em, sql`delete from account where id = ${accountId}`);
-    const codes = `%${suffix}`;
-    await rowsOf(em, sql`delete from coupon where code like ${codes}`);
-    await rowsOf(em, sql`delete from plan_feature where plan_id in (select id from plan where code like ${codes})`);
-    await rowsOf(em, sql`delete from plan where code like ${codes}`);
-    await rowsOf(em, sql`delete from metric where code like ${codes}`);
+    const own = sql<boolean>`right(code, ${suffix.length}) = ${suffix}`;
+    await rowsOf(em, sql`delete from coupon where ${own}`);
+    await rowsOf(em, sql`delete from plan_feature where plan_id in (select id from plan where ${own})`);
+    await rowsOf(em, sql`delete from plan where ${own}`);
+    await rowsOf(em, sql`delete from metric where ${own}`);
   });
 }

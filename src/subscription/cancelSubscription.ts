@@ -17,7 +17,7 @@ import { refuseWhileCharging } from './standing.js';
 import { readState, reschedule } from './state.js';
 import { abandon, activateIfPaid, type SubscriptionAnswer, subscriptionAnswer } from './subscribe.js';
 import type { Subscription } from './subscription.entity.js';
-import { emitSubscription, lockSubscription } from './subscriptions.js';
+import { checkVersion, emitSubscription, lockSubscription } from './subscriptions.js';
 import { endWaitingChange } from './waitingChange.js';
 
 export interface CancelSubscriptionInput {
@@ -56,7 +56,7 @@ export async function cancelSubscription(
     });
     const nothingToPay = { ...claimed, paymentId: undefined };
     if (claimed.replayed) return nothingToPay;
-    await lockSubscription(tx, input.subscriptionId, input.expectedVersion);
+    checkVersion(subscription, input.expectedVersion);
     if (subscription.status === 'INCOMPLETE') await activateIfPaid(tx, subscription); // paid: then there is one to cancel
     if (subscription.status === 'CANCELED') {
       throw new BillingError('ILLEGAL_STATE', 'The subscription is already canceled', { field: ['subscriptionId'] });

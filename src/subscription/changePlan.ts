@@ -5,7 +5,6 @@ import { BillingError, invalid } from '../domain/errors.js';
 import { changed } from '../domain/lifecycle.js';
 import type { Proration } from '../domain/proration.js';
 import { collectInvoice } from '../invoice/collectInvoice.js';
-import { issueInvoice } from '../invoice/issueInvoice.js';
 import { defaultPaymentMethod } from '../payment/paymentMethods.js';
 import { type Actor, requireScope } from '../platform/actor.js';
 import { type Tx, transact } from '../platform/db.js';
@@ -22,8 +21,8 @@ import { refuseUnpaid, refuseWhileCharging } from './standing.js';
 import { fieldsOf, readState } from './state.js';
 import { type SubscriptionAnswer, subscriptionAnswer } from './subscribe.js';
 import type { Subscription } from './subscription.entity.js';
-import { emitSubscription, lockSubscription } from './subscriptions.js';
-import { applyChange, finishChange, makeWayForChange, settleChange } from './waitingChange.js';
+import { checkVersion, emitSubscription, lockSubscription } from './subscriptions.js';
+import { applyChange, finishChange, issueChange, makeWayForChange } from './waitingChange.js';
 
 export interface ChangePlanInput {
   idempotencyKey?: string | undefined;
@@ -58,7 +57,7 @@ export async function changePlan(deps: Needs, actor: Actor, input: ChangePlanInp
     const claimed = await claimKey(tx, { operation: 'changePlan', key: idempotencyKey, input: request, answer });
     const nothingToPay = { ...claimed, paymentId: undefined };
     if (claimed.replayed) return nothingToPay;
-    await lockSubscription(tx, input.subscriptionId, input.expectedVersion);
+    checkVersion(subscription, input.expectedVersion);
     const to = await orderToChangeTo(em, subscription, input);
     await makeWayForChange(tx, subscription);
     const quote = await openQuote(em, previewToken, {
@@ -95,19 +94,14 @@ export async function changePlan(deps: Needs, actor: Actor, input: ChangePlanInp
         field: ['planCode'],
       });
     }
-    const { invoice, paymentId } = await issueInvoice(tx, {
+    const paymentId = await issueChange(tx, subscription, {
+      ...to,
       id: claimed.answer.invoiceId,
       reason: 'subscription_change',
-      subscriptionId: subscription.id,
       period: decision.period,
       lines: decision.lines,
-      issuedAt: tx.now,
       collectFrom: method,
     });
-    subscription.changePlanId = to.plan.id;
-    subscription.changeQuantity = to.quantity;
-    subscription.changeInvoiceId = invoice.id;
-    if (invoice.status === 'PAID') await settleChange(tx, subscription, invoice);
     return { ...claimed, paymentId };
   });
 

@@ -20,7 +20,7 @@ import { refuseWhileCharging } from './standing.js';
 import { fieldsOf, readState } from './state.js';
 import { type SubscriptionAnswer, subscriptionAnswer } from './subscribe.js';
 import type { Subscription } from './subscription.entity.js';
-import { emitSubscription, lockSubscription } from './subscriptions.js';
+import { checkVersion, emitSubscription, lockSubscription } from './subscriptions.js';
 import { endWaitingChange } from './waitingChange.js';
 
 export interface PauseSubscriptionInput {
@@ -62,7 +62,7 @@ export async function pauseSubscription(
       answer,
     });
     if (claimed.replayed) return { ...claimed, paymentId: undefined };
-    await lockSubscription(tx, input.subscriptionId, input.expectedVersion);
+    checkVersion(subscription, input.expectedVersion);
     const quote = await openQuote(tx.em, previewToken, {
       operation: 'pauseSubscription',
       accountId,

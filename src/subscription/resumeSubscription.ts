@@ -1,6 +1,5 @@
 import { BillingError } from '../domain/errors.js';
 import { collectInvoice } from '../invoice/collectInvoice.js';
-import { issueInvoice } from '../invoice/issueInvoice.js';
 import { defaultPaymentMethod } from '../payment/paymentMethods.js';
 import { type Actor, requireScope } from '../platform/actor.js';
 import { type Tx, transact } from '../platform/db.js';
@@ -14,8 +13,8 @@ import { catchUp } from './renew.js';
 import { readState } from './state.js';
 import { type SubscriptionAnswer, subscriptionAnswer } from './subscribe.js';
 import type { Subscription } from './subscription.entity.js';
-import { lockSubscription } from './subscriptions.js';
-import { finishChange, makeWayForChange, settleChange } from './waitingChange.js';
+import { checkVersion, lockSubscription } from './subscriptions.js';
+import { finishChange, issueChange, makeWayForChange } from './waitingChange.js';
 
 export interface ResumeSubscriptionInput {
   idempotencyKey?: string | undefined;
@@ -52,7 +51,7 @@ export async function resumeSubscription(
       answer,
     });
     if (claimed.replayed) return { ...claimed, paymentId: undefined };
-    await lockSubscription(tx, input.subscriptionId, input.expectedVersion);
+    checkVersion(subscription, input.expectedVersion);
     await makeWayForChange(tx, subscription);
     const quote = await openQuote(em, previewToken, {
       operation: 'resumeSubscription',
@@ -72,19 +71,15 @@ export async function resumeSubscription(
     }
 
     // write
-    const { invoice, paymentId } = await issueInvoice(tx, {
+    const paymentId = await issueChange(tx, subscription, {
+      plan: after.terms,
+      quantity: after.quantity,
       id: claimed.answer.invoiceId,
       reason: 'subscription_resume',
-      subscriptionId: subscription.id,
       period: after.period,
       lines,
-      issuedAt: tx.now,
       collectFrom,
     });
-    subscription.changePlanId = after.terms.id;
-    subscription.changeQuantity = after.quantity;
-    subscription.changeInvoiceId = invoice.id;
-    if (invoice.status === 'PAID') await settleChange(tx, subscription, invoice);
     return { ...claimed, paymentId };
   });
 

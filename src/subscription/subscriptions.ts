@@ -24,8 +24,8 @@ export async function ownSubscription(em: EntityManager, accountId: string, id: 
   return subscription;
 }
 
-/** The same, locked, for a change; STALE_VERSION when it isn't the version the caller has seen. */
-export async function lockSubscription(tx: Tx, id: string, expectedVersion?: number | null): Promise<Subscription> {
+/** The same, locked, for a change. */
+export async function lockSubscription(tx: Tx, id: string): Promise<Subscription> {
   const uuid = uuidOf('subscription', id);
   const subscription =
     uuid &&
@@ -35,16 +35,15 @@ export async function lockSubscription(tx: Tx, id: string, expectedVersion?: num
       { lockMode: LockMode.PESSIMISTIC_WRITE },
     ));
   if (!subscription) throw notFound('subscription', id, 'subscriptionId');
-  if (expectedVersion != null && expectedVersion !== subscription.version) {
-    throw new BillingError(
-      'STALE_VERSION',
-      `The subscription is at version ${subscription.version}, expected ${expectedVersion}`,
-      {
-        field: ['expectedVersion'],
-      },
-    );
-  }
   return subscription;
+}
+
+/** STALE_VERSION when a subscription isn't at the version the caller has seen; undefined: any. */
+export function checkVersion({ version }: Subscription, expectedVersion: number | undefined): void {
+  if (expectedVersion === undefined || expectedVersion === version) return;
+  throw new BillingError('STALE_VERSION', `The subscription is at version ${version}, expected ${expectedVersion}`, {
+    field: ['expectedVersion'],
+  });
 }
 
 export const subscriptionsByIds: BatchFunction<Subscription> = async (em, accountId, ids) =>

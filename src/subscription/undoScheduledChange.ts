@@ -6,7 +6,7 @@ import { claimKey } from '../platform/idempotency.js';
 import { catchUp } from './renew.js';
 import { reschedule } from './state.js';
 import { type SubscriptionAnswer, subscriptionAnswer } from './subscribe.js';
-import { emitSubscription, lockSubscription } from './subscriptions.js';
+import { checkVersion, emitSubscription, lockSubscription } from './subscriptions.js';
 
 export interface UndoScheduledChangeInput {
   idempotencyKey?: string | undefined;
@@ -37,7 +37,7 @@ export async function undoScheduledChange(
       answer: { subscriptionId: subscription.id },
     });
     if (claimed.replayed) return claimed;
-    await lockSubscription(tx, input.subscriptionId, input.expectedVersion);
+    checkVersion(subscription, input.expectedVersion);
     const { status, pendingPlanId, pendingQuantity, cancelAt, resumeAt } = subscription;
     if (status === 'CANCELED' || [pendingPlanId, pendingQuantity, cancelAt, resumeAt].every((what) => what == null)) {
       throw new BillingError('ILLEGAL_STATE', 'Nothing is scheduled for this subscription', {

@@ -7,6 +7,7 @@ import { changed, resumed, sameRhythm } from '../domain/lifecycle.js';
 import type { Period } from '../domain/period.js';
 import { voidInvoice } from '../invoice/collectInvoice.js';
 import { Invoice } from '../invoice/invoice.entity.js';
+import { type Issue, issueInvoice } from '../invoice/issueInvoice.js';
 import { Payment } from '../payment/payment.entity.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
@@ -18,6 +19,23 @@ import { Subscription } from './subscription.entity.js';
 import { emitSubscription } from './subscriptions.js';
 
 // What becomes of a change at once, or of the end of a pause: it waits for its payment, and takes effect or is dropped with it.
+
+/**
+ * Issues the invoice that a change waits for; one that is paid at once, from the wallet, lets it take effect at once. Returns
+ * what to collect.
+ */
+export async function issueChange(
+  tx: Tx,
+  subscription: Subscription,
+  { plan, quantity, ...invoice }: { plan: Plan; quantity: number } & Omit<Issue, 'subscriptionId' | 'issuedAt'>,
+): Promise<string | undefined> {
+  const issued = await issueInvoice(tx, { ...invoice, subscriptionId: subscription.id, issuedAt: tx.now });
+  subscription.changePlanId = plan.id;
+  subscription.changeQuantity = quantity;
+  subscription.changeInvoiceId = issued.invoice.id;
+  if (issued.invoice.status === 'PAID') await settleChange(tx, subscription, issued.invoice);
+  return issued.paymentId;
+}
 
 /** A change whose payment waits for 3-D Secure gives way to a new one; one that is being charged does not. */
 export async function makeWayForChange(tx: Tx, subscription: Subscription): Promise<void> {
@@ -87,7 +105,7 @@ export async function finishChange(
 }
 
 /** Applies a change whose invoice is paid, drops one whose payment was declined; leaves one that is still being paid. */
-export async function settleChange(tx: Tx, subscription: Subscription, invoice: Invoice): Promise<void> {
+async function settleChange(tx: Tx, subscription: Subscription, invoice: Invoice): Promise<void> {
   const { accountId, em } = tx;
   const open = await em.count(Payment, {
     accountId,
