@@ -9,7 +9,7 @@ import { defaultPaymentMethod } from '../payment/paymentMethods.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { rowsOf, sql } from '../platform/sql.js';
-import { dueRows, finishEach, type SweepOf } from '../platform/sweeps.js';
+import { type DueRow, dueRows, finishEach, type SweepOf } from '../platform/sweeps.js';
 import { post, walletBalance } from '../wallet/ledger.js';
 import { presentWallet } from '../wallet/wallet.present.js';
 import { lockWallet } from '../wallet/wallets.js';
@@ -170,22 +170,28 @@ export async function collectDueInvoices(
   of: SweepOf = {},
 ): Promise<number> {
   const due = await dueRows(deps, ['invoice', 'next_payment_attempt_at'], of);
-  return finishEach(deps.log, due, async ({ accountId, id }) => {
-    const paymentId = await transact(deps, accountId, async (tx) => {
-      const invoice = await tx.em.findOneOrFail(Invoice, { accountId, id }, { lockMode: LockMode.PESSIMISTIC_WRITE });
-      if (invoice.status !== 'OPEN' || !invoice.nextPaymentAttemptAt || invoice.nextPaymentAttemptAt > tx.now)
-        return undefined;
-      if (await isPaymentUnderWay(tx, id)) {
-        invoice.nextPaymentAttemptAt = null; // its outcome says when to try again
-        return undefined;
-      }
-      const method = await defaultPaymentMethod(tx.em, accountId);
-      if (method) return intendInvoicePayment(tx, invoice, method);
-      await markFailed(tx, invoice, 'no_payment_method');
+  return finishEach(deps.log, due, (invoice) => collectDueInvoice(deps, invoice));
+}
+
+/** Tries one invoice again if its next attempt is due. */
+export async function collectDueInvoice(
+  deps: Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>,
+  { accountId, id }: DueRow,
+): Promise<void> {
+  const paymentId = await transact(deps, accountId, async (tx) => {
+    const invoice = await tx.em.findOneOrFail(Invoice, { accountId, id }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+    if (invoice.status !== 'OPEN' || !invoice.nextPaymentAttemptAt || invoice.nextPaymentAttemptAt > tx.now)
       return undefined;
-    });
-    await collectInvoice(deps, { accountId, paymentId });
+    if (await isPaymentUnderWay(tx, id)) {
+      invoice.nextPaymentAttemptAt = null; // its outcome says when to try again
+      return undefined;
+    }
+    const method = await defaultPaymentMethod(tx.em, accountId);
+    if (method) return intendInvoicePayment(tx, invoice, method);
+    await markFailed(tx, invoice, 'no_payment_method');
+    return undefined;
   });
+  await collectInvoice(deps, { accountId, paymentId });
 }
 
 /** Reaction to a new default payment method: what is open is tried at once, whatever the schedule says. */

@@ -12,6 +12,7 @@ import { newId } from '../platform/ids.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import { drawDown, grantCredit } from '../wallet/drawDown.js';
 import { post } from '../wallet/ledger.js';
+import { lockWallet } from '../wallet/wallets.js';
 import { type BillingContext, billingContext } from './billingContext.js';
 import { applyCredit } from './credit.js';
 import { applyBill, type DecidedInvoice, decideInvoice, type InvoiceDraft } from './decideInvoice.js';
@@ -82,9 +83,20 @@ export const unfunded = (context: BillingContext): BillingContext => ({ ...conte
 
 /** The account's context, its row locked: until the transaction ends nobody else takes its items, coupons and numbers. */
 export async function lockContext(tx: Tx): Promise<BillingContext> {
-  await tx.em.flush();
-  await rowsOf(tx.em, sql`select id from account where id = ${tx.accountId} for update`);
+  await lockAccount(tx);
   return billingContext(tx.em, tx.accountId);
+}
+
+/** Locks that and the wallet, for whoever quotes an invoice first and issues it then: between the two nothing changes. */
+export async function lockFunds(tx: Tx): Promise<void> {
+  await lockAccount(tx);
+  await lockWallet(tx);
+}
+
+/** Until the transaction ends nobody else takes the account's items, coupons, credit and numbers. */
+export async function lockAccount({ em, accountId }: Tx): Promise<void> {
+  await em.flush();
+  await rowsOf(em, sql`select id from account where id = ${accountId} for update`);
 }
 
 async function writeRows(tx: Tx, decided: DecidedInvoice): Promise<DecidedInvoice> {

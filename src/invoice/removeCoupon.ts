@@ -7,7 +7,7 @@ import { claimKey } from '../platform/idempotency.js';
 import { uuidOf } from '../platform/ids.js';
 import { AppliedCoupon } from './appliedCoupon.entity.js';
 import { presentAppliedCoupon } from './appliedCoupons.js';
-import { lockContext } from './issueInvoice.js';
+import { lockAccount } from './issueInvoice.js';
 
 export interface RemoveCouponInput {
   idempotencyKey?: string | undefined;
@@ -27,7 +27,7 @@ export async function removeCoupon(
     const answer = { appliedCouponId: id ?? '' };
     const claimed = await claimKey(tx, { operation: 'removeCoupon', key: idempotencyKey, input, answer });
     if (claimed.replayed) return { ...claimed.answer, replayed: true };
-    await lockContext(tx); // no invoice is using it up meanwhile
+    await lockAccount(tx); // no invoice is using it up meanwhile
     const applied = id && (await tx.em.findOne(AppliedCoupon, { accountId, id }));
     if (!applied) throw notFound('coupon', input.appliedCouponId, 'appliedCouponId');
     if (applied.endedAt)

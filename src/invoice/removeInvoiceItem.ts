@@ -5,7 +5,7 @@ import type { Deps } from '../platform/deps.js';
 import { claimKey } from '../platform/idempotency.js';
 import { uuidOf } from '../platform/ids.js';
 import { InvoiceItem } from './invoice.entity.js';
-import { lockContext } from './issueInvoice.js';
+import { lockAccount } from './issueInvoice.js';
 
 export interface RemoveInvoiceItemInput {
   idempotencyKey?: string | undefined;
@@ -24,7 +24,7 @@ export async function removeInvoiceItem(
   return transact(deps, accountId, async (tx) => {
     const claimed = await claimKey(tx, { operation: 'removeInvoiceItem', key: idempotencyKey, input, answer: {} });
     if (claimed.replayed) return { replayed: true };
-    await lockContext(tx); // no invoice is taking it meanwhile
+    await lockAccount(tx); // no invoice is taking it meanwhile
     const id = uuidOf('invoiceItem', input.invoiceItemId);
     const item = id && (await tx.em.findOne(InvoiceItem, { accountId, id }));
     if (!item) throw notFound('invoice item', input.invoiceItemId, 'invoiceItemId');

@@ -11,6 +11,7 @@ import { CreditNote } from './creditNote.entity.js';
 import { presentCreditNotes } from './creditNote.present.js';
 import { ownCreditNote } from './creditNotes.js';
 import { Invoice } from './invoice.entity.js';
+import { lockAccount } from './issueInvoice.js';
 
 export interface VoidCreditNoteInput {
   idempotencyKey?: string | undefined;
@@ -40,6 +41,7 @@ export async function voidCreditNote(
     if (replayed) return { creditNoteId: id, replayed };
     const lock = { lockMode: LockMode.PESSIMISTIC_WRITE } as const;
     const invoice = await tx.em.findOneOrFail(Invoice, { accountId, id: invoiceId }, lock);
+    await lockAccount(tx); // no invoice is quoted with its credit meanwhile
     const note = await tx.em.findOneOrFail(CreditNote, { accountId, id }, lock);
     checkUnused(note);
 

@@ -1,6 +1,7 @@
 import { BillingError } from '../domain/errors.js';
 import { ended } from '../domain/lifecycle.js';
 import { collectInvoice } from '../invoice/collectInvoice.js';
+import { lockFunds } from '../invoice/issueInvoice.js';
 import { type Actor, requireScope } from '../platform/actor.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
@@ -72,6 +73,7 @@ export async function cancelSubscription(
       await refuseWhileCharging(tx, subscription);
       await endWaitingChange(tx, subscription);
       await lockOpenWindows(tx, subscription.id); // what is quoted below is what the windows close with
+      await lockFunds(tx); // and what the invoice takes
     }
     const at = quote?.at ?? tx.now;
 

@@ -5,6 +5,7 @@ import { BillingError, invalid } from '../domain/errors.js';
 import { changed } from '../domain/lifecycle.js';
 import type { Proration } from '../domain/proration.js';
 import { collectInvoice } from '../invoice/collectInvoice.js';
+import { lockFunds } from '../invoice/issueInvoice.js';
 import { defaultPaymentMethod } from '../payment/paymentMethods.js';
 import { type Actor, requireScope } from '../platform/actor.js';
 import { type Tx, transact } from '../platform/db.js';
@@ -66,6 +67,7 @@ export async function changePlan(deps: Needs, actor: Actor, input: ChangePlanInp
       inputHash: inputHashOf(request),
       now: tx.now,
     });
+    await lockFunds(tx); // what is quoted below is what the invoice takes
 
     // decide
     const { decision, after, amounts, fingerprint } = await quoteChange(em, {

@@ -75,7 +75,8 @@ export type ChangeDecision =
 
 /**
  * AUTO: a higher fee per day at once, anything else at the period's end. At once: credit for the unused time of the old
- * plan, charge for the rest of the period on the new one. Another interval or anchor starts a new period on the change day.
+ * plan, charge for the rest of the period on the new one. Another interval or anchor starts a new period on the change day,
+ * and its fee is due in advance whatever the proration; NONE then gives nothing back of the old one, as Stripe does.
  */
 export function decideChange(input: ChangeInput): ChangeDecision {
   const { from, to, period, at, timeZone } = input;
@@ -84,9 +85,8 @@ export function decideChange(input: ChangeInput): ChangeDecision {
   if (input.trialing) return { effective: 'now', period, restarts: false, lines: [] };
 
   const restarts = !sameRhythm(from.plan, to.plan);
-  const proration = restarts && input.proration === 'NONE' ? 'PER_DAY' : input.proration;
   const full = fullPeriod(from.plan, { period, timeZone });
-  const of = { at, timeZone, proration, changeDay: 'unused' } as const;
+  const of = { at, timeZone, proration: input.proration, changeDay: 'unused' } as const;
   const unused = unusedFraction({ period: full, ...of });
   const rest: Period = { start: at, end: period.end };
   const { paid, netShare } = input.paid;

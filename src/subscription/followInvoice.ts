@@ -36,14 +36,17 @@ export async function followInvoice(
     const { status } = subscription;
     if (status !== 'ACTIVE' && status !== 'PAST_DUE' && status !== 'PAUSED') return undefined;
     if (invoice.status === 'UNCOLLECTIBLE') {
+      // Given up as its period ended: no other has begun, and none is begun by being late.
+      const late = status !== 'PAUSED' && tx.now > subscription.periodEnd;
+      const at = late ? subscription.periodEnd : tx.now;
       const { dunningEnd } = await tx.em.findOneOrFail(Account, { id: accountId });
       if (dunningEnd === 'cancel' || (dunningEnd === 'pause' && subscription.cancelAt)) {
         await endWaitingChange(tx, subscription);
-        return endSubscription(tx, subscription, { at: tx.now, paid: undefined, invoiceId: newId() });
+        return endSubscription(tx, subscription, { at, paid: undefined, invoiceId: newId() });
       }
       if (dunningEnd === 'pause' && status !== 'PAUSED') {
         await endWaitingChange(tx, subscription);
-        return stopForPause(tx, subscription, { at: tx.now, resumeAt: null, paid: undefined, invoiceId: newId() });
+        return stopForPause(tx, subscription, { at, resumeAt: null, paid: undefined, invoiceId: newId() });
       }
     }
     if (status === 'PAUSED') return undefined;

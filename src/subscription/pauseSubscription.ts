@@ -3,7 +3,7 @@ import { featuresOf } from '../catalog/plans.js';
 import { BillingError, invalid } from '../domain/errors.js';
 import { paused } from '../domain/lifecycle.js';
 import { collectInvoice } from '../invoice/collectInvoice.js';
-import { issueInvoice } from '../invoice/issueInvoice.js';
+import { issueInvoice, lockFunds } from '../invoice/issueInvoice.js';
 import { defaultPaymentMethod } from '../payment/paymentMethods.js';
 import { type Actor, requireScope } from '../platform/actor.js';
 import { type Tx, transact } from '../platform/db.js';
@@ -72,6 +72,7 @@ export async function pauseSubscription(
     await refuseWhileCharging(tx, subscription);
     await endWaitingChange(tx, subscription);
     await lockOpenWindows(tx, subscription.id); // what is quoted below is what the windows close with
+    await lockFunds(tx); // and what the invoice takes
     const at = quote?.at ?? tx.now;
 
     // decide

@@ -3,7 +3,7 @@ import { Account } from '../account/account.entity.js';
 import type { Plan } from '../catalog/plan.entity.js';
 import { featuresOf } from '../catalog/plans.js';
 import { afterStep, dueStep, type Lifecycle, type Step } from '../domain/lifecycle.js';
-import { collectInvoice } from '../invoice/collectInvoice.js';
+import { collectDueInvoice, collectInvoice } from '../invoice/collectInvoice.js';
 import type { Invoice } from '../invoice/invoice.entity.js';
 import { draftInvoice, type IssuedInvoice, issueInvoice, type LineDraft } from '../invoice/issueInvoice.js';
 import { defaultPaymentMethod } from '../payment/paymentMethods.js';
@@ -12,10 +12,12 @@ import { accountNow } from '../platform/clock.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { newId } from '../platform/ids.js';
+import { rowsOf, sql } from '../platform/sql.js';
 import { closeWindows, openWindows } from '../usage/windows.js';
 import { beginAgain } from './beginAgain.js';
 import { decideRenewal } from './decide.js';
 import { endSubscription } from './endSubscription.js';
+import { followInvoice } from './followInvoice.js';
 import type { Renewed, SubscriptionKey } from './renewBatch.js';
 import { fieldsOf, readState, reschedule } from './state.js';
 import { abandon, activateIfPaid } from './subscribe.js';
@@ -47,6 +49,7 @@ export async function advanceSubscription(
 ): Promise<Renewed[]> {
   const renewed: Renewed[] = [];
   for (;;) {
+    await retryFirst(deps, { accountId, subscriptionId });
     const done = await transact(deps, accountId, async (tx) => {
       const subscription = await tx.em.findOneOrFail(
         Subscription,
@@ -70,6 +73,29 @@ export async function advanceSubscription(
       renewed.push({ accountId, subscriptionId, currency, totalMinor, paymentId });
     }
     await collectInvoice(deps, { accountId, paymentId });
+  }
+}
+
+/**
+ * A payment that is to be tried again when the period ends, or before, goes first: given up, there may be no next period.
+ * Without an answer of the provider the renewal doesn't wait for it.
+ */
+async function retryFirst(deps: Needs, { accountId, subscriptionId }: SubscriptionKey): Promise<void> {
+  const em = deps.db.orm.em.fork();
+  const due = await rowsOf(
+    em,
+    sql<{ id: string }>`
+      select invoice.id from subscription join invoice on invoice.account_id = subscription.account_id
+        and invoice.subscription_id = subscription.id
+      where subscription.account_id = ${accountId} and subscription.id = ${subscriptionId}
+        and subscription.due_at <= ${await accountNow(em, deps.clock, accountId)}
+        and invoice.reason = 'subscription_cycle' and invoice.status = 'OPEN'
+        and invoice.next_payment_attempt_at <= subscription.due_at
+      order by invoice.next_payment_attempt_at, invoice.id`,
+  );
+  for (const { id } of due) {
+    await collectDueInvoice(deps, { accountId, id });
+    await followInvoice(deps, { accountId, invoiceId: id });
   }
 }
 

@@ -14,6 +14,7 @@ import { newId } from '../platform/ids.js';
 import type { UsageWindow } from '../usage/usage.entity.js';
 import { closeEach, endedLine, endWindows, openAllWindows, openWindowsOf } from '../usage/windows.js';
 import { decideRenewal } from './decide.js';
+import { retriedFirst } from './standing.js';
 import { fieldsOf, stateOf } from './state.js';
 import { Subscription } from './subscription.entity.js';
 import { emitSubscription } from './subscriptions.js';
@@ -54,7 +55,10 @@ export function renewBatch(deps: Pick<Deps, 'db' | 'clock'>, keys: readonly Subs
     );
     const due = subscriptions.filter(({ accountId, dueAt }) => dueAt != null && dueAt <= many.of(accountId).now);
     const renewals = await readRenewals(many.em, due, { lock: true });
-    const plain = renewals.filter((renewal) => canRenewBySet(renewal, many.of(renewal.account.id).now));
+    const retried = await retriedFirst(many.em, due);
+    const plain = renewals.filter(
+      (renewal) => !retried.has(renewal.subscription.id) && canRenewBySet(renewal, many.of(renewal.account.id).now),
+    );
     const leftIds = new Set(due.map(({ id }) => id)).difference(new Set(plain.map((r) => r.subscription.id)));
     return {
       renewed: plain.length === 0 ? [] : await renewAll(many, plain),

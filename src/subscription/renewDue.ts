@@ -13,6 +13,7 @@ import {
   renewBatch,
   type SubscriptionKey,
 } from './renewBatch.js';
+import { retryIsDue } from './standing.js';
 import { Subscription } from './subscription.entity.js';
 
 type Needs = Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>;
@@ -137,7 +138,7 @@ async function claim(
 const plain = sql<boolean>`(
   subscription.status in ('ACTIVE', 'PAST_DUE', 'TRIALING') and subscription.due_at = subscription.period_end
   and (subscription.cancel_at is null or subscription.cancel_at > subscription.period_end)
-  and subscription.change_invoice_id is null
+  and subscription.change_invoice_id is null and not ${retryIsDue}
   and not exists (select 1 from account where account.id = subscription.account_id and account.grace_period_hours > 0)
   and not exists (select 1 from invoice_item item where item.account_id = subscription.account_id and item.invoice_id is null)
   and not exists (select 1 from applied_coupon applied

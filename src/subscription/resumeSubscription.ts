@@ -1,5 +1,6 @@
 import { BillingError } from '../domain/errors.js';
 import { collectInvoice } from '../invoice/collectInvoice.js';
+import { lockFunds } from '../invoice/issueInvoice.js';
 import { defaultPaymentMethod } from '../payment/paymentMethods.js';
 import { type Actor, requireScope } from '../platform/actor.js';
 import { type Tx, transact } from '../platform/db.js';
@@ -59,6 +60,7 @@ export async function resumeSubscription(
       inputHash: inputHashOf(request),
       now: tx.now,
     });
+    await lockFunds(tx); // what is quoted below is what the invoice takes
 
     // decide
     const { after, lines, amounts, fingerprint } = await quoteResume(em, { subscription, at: quote?.at ?? tx.now });

@@ -23,6 +23,27 @@ export async function failsToPay(em: EntityManager, { accountId, id }: Subscript
 }
 
 /**
+ * Part of a statement over `subscription`: has an invoice of it an attempt due when its period ends, or before? What that comes
+ * to decides whether there is a next period, so it goes first.
+ */
+export const retryIsDue = sql<boolean>`exists (
+  select 1 from invoice retried where retried.account_id = subscription.account_id
+    and retried.subscription_id = subscription.id and retried.reason = 'subscription_cycle' and retried.status = 'OPEN'
+    and retried.next_payment_attempt_at <= subscription.due_at)`;
+
+/** Those of these subscriptions of which that is so. */
+export async function retriedFirst(em: EntityManager, subscriptions: readonly Subscription[]): Promise<Set<string>> {
+  const accountIds = subscriptions.map(({ accountId }) => accountId);
+  const rows = await rowsOf(
+    em,
+    sql<{ id: string }>`
+      select id from subscription where account_id = any(${accountIds}::uuid[])
+        and id = any(${subscriptions.map(({ id }) => id)}::uuid[]) and ${retryIsDue}`,
+  );
+  return new Set(rows.map(({ id }) => id));
+}
+
+/**
  * CONFLICT while the fee of the current period is being charged, or about to be: what a change at once gives back and charges
  * depends on whether that is paid.
  */

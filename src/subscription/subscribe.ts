@@ -5,7 +5,7 @@ import { currentPlan, featuresOf, planById } from '../catalog/plans.js';
 import { BillingError, invalid } from '../domain/errors.js';
 import { collectInvoice, voidInvoice } from '../invoice/collectInvoice.js';
 import { Invoice } from '../invoice/invoice.entity.js';
-import { issueInvoice } from '../invoice/issueInvoice.js';
+import { issueInvoice, lockFunds } from '../invoice/issueInvoice.js';
 import { paymentError } from '../payment/charge.js';
 import { Payment, PaymentMethod } from '../payment/payment.entity.js';
 import { defaultPaymentMethod } from '../payment/paymentMethods.js';
@@ -90,6 +90,7 @@ export async function subscribe(deps: Needs, actor: Actor, input: SubscribeInput
       inputHash: inputHashOf(request),
       now: tx.now,
     });
+    await lockFunds(tx); // what is quoted below is what the invoice takes
 
     // decide
     const at = quote?.at ?? tx.now;

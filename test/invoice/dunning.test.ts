@@ -111,6 +111,15 @@ test.each([
   await expectSoundLedger(world, account.id);
 });
 
+test('after a standstill the retries that were due before the next renewal go first, and there is none', async () => {
+  const account = await renewedWith('tok_chargeDeclined');
+  await afterDays(60); // a last retry of 8 May, and a renewal of 1 June
+  expect(await invoicesOf(world, account)).toHaveLength(2);
+  const { status, canceledAt, periodEnd } = await subscriptionOf(world, account);
+  expect([status, canceledAt]).toEqual(['CANCELED', periodEnd]);
+  await expectSoundLedger(world, account.id);
+});
+
 test('an account has a schedule of its own', async () => {
   const { account } = await subscribed(world);
   await world.rows(sql`update account set retry_after_days = '{2,10}' where id = ${account.id}`);
