@@ -74,5 +74,16 @@ export async function createServer(
   const closeSockets = registerSockets(app, { deps, schema, introspection });
   // Sockets would keep the server open for ever. Apollo's drain plugin calls app.close(), so only apollo.stop() is called.
   app.addHook('preClose', closeSockets);
-  return { app, close: () => apollo.stop() };
+  // The stop closes the connections that are idle then; one that still answers it would keep until it cuts off all, after 10 s.
+  let closing = false;
+  app.addHook('onResponse', async () => {
+    if (closing) setImmediate(() => app.server.closeIdleConnections());
+  });
+  return {
+    app,
+    close: () => {
+      closing = true;
+      return apollo.stop();
+    },
+  };
 }
