@@ -31,20 +31,29 @@ export function createJobs({ url, log, concurrency = 12 }: { url: string; log: L
   // graphile-worker requires handlers on the pool and on every client: without them a lost connection ends the process.
   pool.on('error', report);
   pool.on('connect', (client) => client.on('error', report));
-  let utils: WorkerUtils | undefined;
+  let utils: Promise<WorkerUtils> | undefined;
   let runner: Runner | undefined;
   let stopped: Promise<void> | undefined;
 
   const stop = async (): Promise<void> => {
     await runner?.stop();
-    await utils?.release();
+    await (await utils?.catch(() => undefined))?.release(); // whoever asked for them has heard of the failure
     await pool.end();
+  };
+
+  /** Made once, however many ask for it at the same time: each one made looks through graphile-worker's migrations. */
+  const madeOnce = (): Promise<WorkerUtils> => {
+    utils ??= makeWorkerUtils({ pgPool: pool, logger: forwarded(log) }).catch((error: unknown) => {
+      utils = undefined;
+      throw error;
+    });
+    return utils;
   };
 
   return {
     add: async (task, payload, options = {}) => {
-      utils ??= await makeWorkerUtils({ pgPool: pool, logger: forwarded(log) });
-      await utils.addJob(task, payload, {
+      const { addJob } = await madeOnce();
+      await addJob(task, payload, {
         ...(options.runAt ? { runAt: options.runAt } : {}),
         ...(options.jobKey ? { jobKey: options.jobKey } : {}),
         maxAttempts: 3, // a sweep repeats what stays undone
