@@ -13,6 +13,14 @@ export interface LineCredit {
   readonly amountMinor: bigint;
 }
 
+export interface CreditableLine {
+  readonly id: string;
+  readonly amountMinor: bigint;
+  readonly discountMinor: bigint;
+  /** What other lines of the same invoice take back of it. */
+  readonly takenBackMinor?: bigint;
+}
+
 /** A credit note that is not void. Its taxes stand in the order of its invoice's. */
 export interface EarlierNote {
   readonly lines: readonly LineCredit[];
@@ -26,9 +34,12 @@ export interface CreditableInvoice {
   readonly currency: string;
   readonly totalMinor: bigint;
   readonly amountDueMinor: bigint;
+  /** What it charges at its own rates: lines, and the taxes on them. What it credits at other rates has paid a part of that. */
   readonly taxes: readonly TaxAmount[];
-  readonly lines: readonly { readonly id: string; readonly amountMinor: bigint; readonly discountMinor: bigint }[];
+  readonly lines: readonly CreditableLine[];
   readonly creditNotes: readonly EarlierNote[];
+  /** What later invoices have given back of its lines. */
+  readonly creditedLater?: readonly LineCredit[];
   /** Its payments by card, newest first, each with what of it has not been refunded. */
   readonly payments: readonly { readonly id: string; readonly refundableMinor: bigint }[];
   /** What the wallet paid of it and did not get back. */
@@ -65,61 +76,98 @@ export function decideCreditNote({
   invoice,
   kind,
   amounts,
+  restTo = kind === 'REFUND' ? 'what paid' : 'balance',
 }: {
   invoice: CreditableInvoice;
   kind: 'CREDIT' | 'REFUND';
   amounts: readonly LineCredit[] | 'everything';
+  /** Where goes what is more than is due; `'wallet'`: what the wallet had paid, and what is left after that is balance. */
+  restTo?: 'what paid' | 'wallet' | 'balance';
 }): CreditNoteDecision {
   checkCreditable(invoice);
   const left = leftOf(invoice);
-  const lines = amounts === 'everything' ? takeEverything(left) : checkedLines(amounts, left, invoice);
-  const subtotalMinor = sum(lines);
-  const taxes = taxesOf(invoice, left.creditedMinor + subtotalMinor);
-  const taxMinor = sum(taxes);
-  const totalMinor = subtotalMinor + sum(taxes.filter((_, i) => !invoice.taxes[i]!.inclusive));
-  if (kind === 'REFUND') checkPaid(invoice, totalMinor);
-  return { lines, subtotalMinor, taxes, taxMinor, totalMinor, ...partsOf(invoice, kind, totalMinor) };
+  const lines = amounts === 'everything' ? takeEverything(invoice, left) : checkedLines(amounts, invoice, left);
+  const note = noteOver(invoice, left, lines);
+  if (kind === 'REFUND') checkPaid(invoice, note.totalMinor);
+  return { ...note, ...partsOf(invoice, restTo, note.totalMinor) };
 }
 
-function checkCreditable({ number, status, totalMinor, creditNotes }: CreditableInvoice): void {
+/** The most that a note could take of this line, in minor units; 0 for an invoice that has nothing left. */
+export function mostOfLine(invoice: CreditableInvoice, lineId: string): bigint {
+  const left = leftOf(invoice);
+  const mostMinor = least(left.byLine.get(lineId) ?? 0n, mostMinorOf(invoice, left));
+  return mostMinor > 0n ? mostMinor : 0n;
+}
+
+/** What the note takes back with its tax; never more than the invoice comes to, less what was given back of it. */
+function noteOver(invoice: CreditableInvoice, left: Left, lines: readonly LineCredit[]) {
+  const subtotalMinor = sum(lines);
+  const taxes = taxesOf(invoice, left, subtotalMinor).map((tax) => ({ ...tax }));
+  const onTop = taxes.filter((_, i) => !invoice.taxes[i]!.inclusive);
+  // Tax was rounded on the charges alone: by that it may pass, by a cent, what credits at other rates have left to pay of them.
+  let overMinor = subtotalMinor + sum(onTop) - left.totalMinor;
+  for (const tax of overMinor > 0n ? onTop : []) {
+    const lessMinor = least(tax.amountMinor, overMinor);
+    tax.amountMinor -= lessMinor;
+    overMinor -= lessMinor;
+  }
+  return { lines, subtotalMinor, taxes, taxMinor: sum(taxes), totalMinor: subtotalMinor + sum(onTop) };
+}
+
+function checkCreditable(invoice: CreditableInvoice): void {
+  const { number, status } = invoice;
   if (status === 'DRAFT' || status === 'VOID') {
     throw new BillingError('ILLEGAL_STATE', `Invoice ${number} is ${status}, expected OPEN, PAID or UNCOLLECTIBLE`, {
       field: ['invoiceId'],
     });
   }
-  if (creditNotes.reduce((credited, note) => credited + note.totalMinor, 0n) >= totalMinor) {
+  if (leftOf(invoice).totalMinor <= 0n) {
     throw new BillingError('ILLEGAL_STATE', `Nothing is left of invoice ${number} to credit, expected some amount`, {
       field: ['invoiceId'],
     });
   }
 }
 
-/** What no note has taken yet: of each line, and of all of them together, where lines below zero count as well. */
+/** What nothing has given back yet: of each line, and of all of them together, where lines below zero count as well. */
 interface Left {
-  readonly creditedMinor: bigint;
+  /** Of its lines: what notes took back, and what later invoices did. */
+  readonly notedMinor: bigint;
+  readonly laterMinor: bigint;
   readonly minor: bigint;
+  /** With its taxes, and less what the invoice itself credits at other rates. */
+  readonly totalMinor: bigint;
   readonly byLine: ReadonlyMap<string, bigint>;
 }
 
 function leftOf(invoice: CreditableInvoice): Left {
+  const { creditNotes, creditedLater = [], lines } = invoice;
   const credited = new Map<string, bigint>();
-  for (const { lineId, amountMinor } of invoice.creditNotes.flatMap((note) => note.lines))
+  for (const { lineId, amountMinor } of [...creditNotes.flatMap((note) => note.lines), ...creditedLater])
     credited.set(lineId, (credited.get(lineId) ?? 0n) + amountMinor);
-  const creditedMinor = [...credited.values()].reduce((all, amountMinor) => all + amountMinor, 0n);
-  const byLine = invoice.lines.map(({ id, amountMinor, discountMinor }) => {
-    const netMinor = amountMinor - discountMinor - (credited.get(id) ?? 0n);
+  const notedMinor = creditNotes.reduce((all, note) => all + sum(note.lines), 0n);
+  const laterMinor = sum(creditedLater);
+  const byLine = lines.map(({ id, amountMinor, discountMinor, takenBackMinor = 0n }) => {
+    const netMinor = amountMinor - discountMinor - takenBackMinor - (credited.get(id) ?? 0n);
     return [id, netMinor > 0n ? netMinor : 0n] as const;
   });
-  return { creditedMinor, minor: netOf(invoice) - creditedMinor, byLine: new Map(byLine) };
+  const notedTotalMinor = creditNotes.reduce((all, note) => all + note.totalMinor, 0n);
+  const laterTaxes = invoice.taxes.map((tax) => ({ amountMinor: shareOf(invoice, tax.amountMinor, laterMinor) }));
+  return {
+    notedMinor,
+    laterMinor,
+    minor: netOf(invoice) - notedMinor - laterMinor,
+    totalMinor: invoice.totalMinor - notedTotalMinor - laterMinor - onTopMinor(invoice, laterTaxes),
+    byLine: new Map(byLine),
+  };
 }
 
-/** What the lines come to after discounts: the total without the taxes that came on top. */
-const netOf = ({ totalMinor, taxes }: CreditableInvoice): bigint =>
-  totalMinor - sum(taxes.filter((tax) => !tax.inclusive));
+/** What the lines come to after discounts. */
+const netOf = ({ lines }: CreditableInvoice): bigint =>
+  lines.reduce((all, { amountMinor, discountMinor }) => all + amountMinor - discountMinor, 0n);
 
 /** Line after line, until the invoice is used up: a line below zero has taken its part of the others. */
-function takeEverything(left: Left): LineCredit[] {
-  let remaining = left.minor;
+function takeEverything(invoice: CreditableInvoice, left: Left): LineCredit[] {
+  let remaining = mostMinorOf(invoice, left);
   return [...left.byLine].flatMap(([lineId, ofLine]) => {
     const amountMinor = least(ofLine, remaining);
     remaining -= amountMinor;
@@ -127,7 +175,28 @@ function takeEverything(left: Left): LineCredit[] {
   });
 }
 
-function checkedLines(amounts: readonly LineCredit[], left: Left, { number, currency }: CreditableInvoice) {
+/**
+ * The most that a note can take of all lines together: the least amount that comes, with its tax, to all that is left. Where
+ * credits at other rates have paid a part, that is less than the lines have left.
+ */
+function mostMinorOf(invoice: CreditableInvoice, left: Left): bigint {
+  if (netOf(invoice) + onTopMinor(invoice, invoice.taxes) === invoice.totalMinor) return left.minor;
+  const isAll = (minor: bigint) => minor + onTopMinor(invoice, taxesOf(invoice, left, minor)) >= left.totalMinor;
+  let [from, to] = [0n, left.minor];
+  while (from < to) {
+    const middle = (from + to) / 2n;
+    if (isAll(middle)) to = middle;
+    else from = middle + 1n;
+  }
+  return to;
+}
+
+/** Of taxes in the order of the invoice's: those that come on top of the prices. */
+const onTopMinor = (invoice: CreditableInvoice, taxes: readonly Pick<TaxAmount, 'amountMinor'>[]): bigint =>
+  sum(taxes.filter((_, i) => !invoice.taxes[i]!.inclusive));
+
+function checkedLines(amounts: readonly LineCredit[], invoice: CreditableInvoice, left: Left) {
+  const { number, currency } = invoice;
   const shown = (minorUnits: bigint) => `${majorUnits({ minorUnits, currency })} ${currency}`;
   if (amounts.length === 0) throw invalid('lines is empty, expected at least one line, or none to credit all', 'lines');
   const seen = new Set<string>();
@@ -146,27 +215,34 @@ function checkedLines(amounts: readonly LineCredit[], left: Left, { number, curr
       throw invalid(`amount is ${shown(amountMinor)}, expected ${expected}`, 'lines', i, 'amount');
     }
   }
-  if (sum(amounts) > left.minor) {
+  const mostMinor = mostMinorOf(invoice, left);
+  if (sum(amounts) > mostMinor) {
     throw invalid(
-      `The lines sum to ${shown(sum(amounts))}, expected at most ${shown(left.minor)}, what is left of invoice ${number}`,
+      `The lines sum to ${shown(sum(amounts))}, expected at most ${shown(mostMinor)}, what is left of invoice ${number}`,
       'lines',
     );
   }
   return amounts;
 }
 
-/** Of each rate: its share of all that is then credited, less what earlier notes gave back. */
-function taxesOf(invoice: CreditableInvoice, creditedMinor: bigint): CreditNoteDecision['taxes'] {
-  const netMinor = netOf(invoice);
+/** Of each rate: its share of all that is then given back, less what notes and later invoices gave back before. */
+function taxesOf(invoice: CreditableInvoice, left: Left, subtotalMinor: bigint): CreditNoteDecision['taxes'] {
   return invoice.taxes.map((tax, i) => {
     const rest = (of: 'taxableMinor' | 'amountMinor'): bigint => {
-      const given = invoice.creditNotes.reduce((all, note) => all + (note.taxes[i]?.[of] ?? 0n), 0n);
-      const share = (2n * tax[of] * creditedMinor + netMinor) / (2n * netMinor); // HALF_UP
+      const noted = invoice.creditNotes.reduce((all, note) => all + (note.taxes[i]?.[of] ?? 0n), 0n);
+      const given = noted + shareOf(invoice, tax[of], left.laterMinor);
+      const share = shareOf(invoice, tax[of], left.notedMinor + left.laterMinor + subtotalMinor);
       // Below zero only after a note was voided, when those that stay were the ones that rounded up.
       return share > given ? share - given : 0n;
     };
     return { taxableMinor: rest('taxableMinor'), amountMinor: rest('amountMinor') };
   });
+}
+
+/** HALF_UP. */
+function shareOf(invoice: CreditableInvoice, wholeMinor: bigint, partMinor: bigint): bigint {
+  const netMinor = netOf(invoice);
+  return netMinor <= 0n ? 0n : (2n * wholeMinor * partMinor + netMinor) / (2n * netMinor);
 }
 
 function checkPaid(invoice: CreditableInvoice, totalMinor: bigint): void {
@@ -182,7 +258,7 @@ function checkPaid(invoice: CreditableInvoice, totalMinor: bigint): void {
   );
 }
 
-function partsOf(invoice: CreditableInvoice, kind: 'CREDIT' | 'REFUND', totalMinor: bigint) {
+function partsOf(invoice: CreditableInvoice, restTo: 'what paid' | 'wallet' | 'balance', totalMinor: bigint) {
   const appliedToInvoiceMinor = least(invoice.amountDueMinor, totalMinor);
   let remaining = totalMinor - appliedToInvoiceMinor;
   const take = (upToMinor: bigint): bigint => {
@@ -190,10 +266,10 @@ function partsOf(invoice: CreditableInvoice, kind: 'CREDIT' | 'REFUND', totalMin
     remaining -= taken;
     return taken;
   };
-  const refunds = (kind === 'REFUND' ? invoice.payments : [])
+  const refunds = (restTo === 'what paid' ? invoice.payments : [])
     .map(({ id, refundableMinor }) => ({ paymentId: id, amountMinor: take(refundableMinor) }))
     .filter(({ amountMinor }) => amountMinor > 0n);
-  const returnedToWalletMinor = kind === 'REFUND' ? take(invoice.walletReturnableMinor) : 0n;
+  const returnedToWalletMinor = restTo === 'balance' ? 0n : take(invoice.walletReturnableMinor);
   return {
     appliedToInvoiceMinor,
     refunds,

@@ -1,6 +1,7 @@
 import { Decimal } from './decimal.js';
 import { roundMinor } from './money.js';
 import { splitMinor } from './split.js';
+import type { TaxTerms } from './tax.js';
 
 export type LineKind = 'fee' | 'proration_credit' | 'proration_charge' | 'usage' | 'minimum_spend' | 'one_off';
 
@@ -10,7 +11,14 @@ export interface BilledLine {
   readonly kind: LineKind;
   readonly planCode?: string | null | undefined;
   readonly metricCode?: string | null | undefined;
+  /** What another line of the invoice takes back of it: nobody needs a discount on that. */
+  readonly takenBackMinor?: bigint;
+  /** Of a credit: the rates at which what it gives back was taxed; undefined: today's. */
+  readonly taxRates?: readonly TaxTerms[] | undefined;
 }
+
+/** What of a line coupons can discount. */
+const discountableMinor = ({ amountMinor, takenBackMinor = 0n }: BilledLine): bigint => amountMinor - takenBackMinor;
 
 /** An amount off or, with `amountMinor` null, a percentage. */
 export interface DiscountTerms {
@@ -27,7 +35,7 @@ export interface DiscountTerms {
  * the usage.
  */
 export function isDiscountable(coupon: Pick<DiscountTerms, 'planCodes' | 'metricCodes'>, line: BilledLine): boolean {
-  if (line.amountMinor <= 0n) return false;
+  if (discountableMinor(line) <= 0n) return false;
   if (coupon.planCodes.length + coupon.metricCodes.length === 0) return true;
   return line.kind === 'usage'
     ? line.metricCode != null && coupon.metricCodes.includes(line.metricCode)
@@ -44,7 +52,7 @@ export function discountLines(
 ): { byLine: bigint[]; byCoupon: { amountMinor: bigint; isUsed: boolean }[] } {
   const byLine = lines.map(() => 0n);
   const byCoupon = coupons.map((coupon) => {
-    const left = lines.map((line, i) => (isDiscountable(coupon, line) ? line.amountMinor - byLine[i]! : 0n));
+    const left = lines.map((line, i) => (isDiscountable(coupon, line) ? discountableMinor(line) - byLine[i]! : 0n));
     const leftMinor = left.reduce((sum, part) => sum + part, 0n);
     const isUsed = lines.some((line) => isDiscountable(coupon, line));
     if (leftMinor === 0n) return { amountMinor: 0n, isUsed };

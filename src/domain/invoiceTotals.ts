@@ -1,5 +1,5 @@
 import { type BilledLine, type DiscountTerms, discountLines } from './discount.js';
-import { type TaxAmount, type TaxTerms, taxInvoice } from './tax.js';
+import { ratesKey, type TaxAmount, type TaxedPart, type TaxTerms, taxInvoice } from './tax.js';
 
 export interface BillInput<Coupon extends DiscountTerms = DiscountTerms> {
   readonly lines: readonly BilledLine[];
@@ -40,7 +40,7 @@ export function billInvoice<Coupon extends DiscountTerms>(input: BillInput<Coupo
   const subtotalMinor = sumOf(input.lines.map((line) => line.amountMinor));
   const { byLine, byCoupon } = discountLines(input.lines, input.coupons);
   const discountMinor = sumOf(byLine);
-  const taxes = taxInvoice(subtotalMinor - discountMinor, input.taxRates, input.taxExempt);
+  const taxes = taxLines(input, byLine);
   const onTopMinor = sumOf(taxes.filter((tax) => !tax.inclusive).map((tax) => tax.amountMinor));
   const sumMinor = subtotalMinor - discountMinor + onTopMinor;
   const totalMinor = sumMinor > 0n ? sumMinor : 0n;
@@ -61,6 +61,20 @@ export function billInvoice<Coupon extends DiscountTerms>(input: BillInput<Coupo
     walletAppliedMinor,
     amountDueMinor: totalMinor - creditAppliedMinor - walletAppliedMinor,
   };
+}
+
+/** What a line credits is taxed as it was when it was charged; all others at the rates of today, or not at all. */
+function taxLines({ lines, taxRates, taxExempt }: BillInput, discounts: readonly bigint[]): TaxAmount[] {
+  const today = taxExempt ? [] : taxRates;
+  const parts = new Map<string, TaxedPart>();
+  for (const [i, { amountMinor, taxRates: rates = today }] of lines.entries()) {
+    const grossMinor = (parts.get(ratesKey(rates))?.grossMinor ?? 0n) + amountMinor - discounts[i]!;
+    parts.set(ratesKey(rates), { grossMinor, rates });
+  }
+  const key = ratesKey(today);
+  const charged = lines.length === 0 ? { grossMinor: 0n, rates: today } : parts.get(key);
+  parts.delete(key);
+  return taxInvoice({ charged, credited: [...parts.values()] });
 }
 
 const sumOf = (amounts: readonly bigint[]): bigint => amounts.reduce((sum, amount) => sum + amount, 0n);

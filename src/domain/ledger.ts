@@ -57,11 +57,11 @@ interface InvoiceAmounts {
   taxMinor: bigint;
 }
 
-/** `sign` 1n books the invoice, -1n takes it back. */
+/**
+ * `sign` 1n books the invoice, -1n takes it back. One that credits at other rates than it charges can have a tax below zero, or
+ * above its total.
+ */
 function invoicePostings({ totalMinor, taxMinor }: InvoiceAmounts, sign: 1n | -1n): Posting[] {
-  if (taxMinor < 0n || taxMinor > totalMinor) {
-    throw new Error(`An invoice over ${totalMinor} can't contain a tax of ${taxMinor}`);
-  }
   const postings: Posting[] = [
     { account: 'receivable', amountMinor: -totalMinor * sign },
     { account: 'revenue', amountMinor: (totalMinor - taxMinor) * sign },
@@ -70,18 +70,24 @@ function invoicePostings({ totalMinor, taxMinor }: InvoiceAmounts, sign: 1n | -1
   return postings.filter(({ amountMinor }) => amountMinor !== 0n);
 }
 
+function assertContainsTax<Amounts extends InvoiceAmounts>(note: Amounts): Amounts {
+  const { totalMinor, taxMinor } = note;
+  if (taxMinor >= 0n && taxMinor <= totalMinor) return note;
+  throw new Error(`A credit note over ${totalMinor} can't contain a tax of ${taxMinor}`);
+}
+
 /** The movements there are, in minor units of one currency. Each is balanced; an invoice over 0 moves nothing (`[]`). */
 export const movements = {
   topUp: (amountMinor: bigint): Posting[] => move({ from: 'provider_clearing', to: 'wallet', amountMinor }),
-  /** Credit that cost the customer nothing; `taxMinor` of it gives back the tax that was paid on what is credited. */
+  /**
+   * Credit that cost the customer nothing; `taxMinor` of it gives back the tax that was paid on what is credited, below zero where
+   * more is charged. Where it gives back more tax than it comes to, the rest of that tax pays for what was sold.
+   */
   grantCredit: (amountMinor: bigint, taxMinor = 0n): Posting[] => {
     const [credited] = move({ from: 'granted_credit', to: 'wallet', amountMinor });
-    if (taxMinor < 0n || taxMinor > amountMinor) {
-      throw new Error(`A credit of ${amountMinor} can't contain a tax of ${taxMinor}`);
-    }
     const postings: Posting[] = [
       credited!,
-      { account: 'granted_credit', amountMinor: taxMinor - amountMinor },
+      { account: taxMinor > amountMinor ? 'revenue' : 'granted_credit', amountMinor: taxMinor - amountMinor },
       { account: 'tax', amountMinor: -taxMinor },
     ];
     return postings.filter((posting) => posting.amountMinor !== 0n);
@@ -96,7 +102,7 @@ export const movements = {
   /** What a credit note takes back lowers what is owed, goes to the wallet, becomes credit, or waits to go back to a card. */
   issueCreditNote: (note: CreditNoteAmounts): Posting[] =>
     [
-      ...invoicePostings(note, -1n).filter(({ account }) => account !== 'receivable'),
+      ...invoicePostings(assertContainsTax(note), -1n).filter(({ account }) => account !== 'receivable'),
       { account: 'receivable' as const, amountMinor: note.appliedToInvoiceMinor },
       { account: 'refunds_payable' as const, amountMinor: note.refundedMinor },
       { account: 'wallet' as const, amountMinor: note.returnedToWalletMinor },

@@ -1,8 +1,10 @@
 import { Decimal } from '../domain/decimal.js';
+import type { BilledLine } from '../domain/discount.js';
 import { type Bill, billInvoice } from '../domain/invoiceTotals.js';
 import { majorUnits } from '../domain/money.js';
 import type { Period } from '../domain/period.js';
 import type { ExplanationStep } from '../domain/rating.js';
+import type { TaxTerms } from '../domain/tax.js';
 import { newId } from '../platform/ids.js';
 import { type BillingContext, type LiveCoupon, usesPeriods, type WaitingItem } from './billingContext.js';
 import type { Invoice, InvoiceLine } from './invoice.entity.js';
@@ -15,6 +17,8 @@ export interface LineDraft {
   /** Of usage: the window behind it; of a one-off line: its item. */
   windowId?: string | undefined;
   itemId?: string | undefined;
+  /** Of a credit: the line that it gives back, and, of another invoice, the rates at which that was taxed. */
+  credits?: { lineId: string; taxRates: readonly TaxTerms[] | null } | undefined;
   description: string;
   period: Period | null;
   quantity: Decimal;
@@ -90,7 +94,7 @@ export function applyBill(
   { invoice, lines }: { invoice: Invoice; lines: readonly InvoiceLine[] },
   context: BillingContext,
 ): Bill<LiveCoupon> {
-  const bill = billInvoice({ lines, ...context });
+  const bill = billInvoice({ lines: lines.map((line) => billedLine(line, lines)), ...context });
   for (const [i, line] of lines.entries()) line.discountMinor = bill.lineDiscountsMinor[i]!;
   Object.assign(invoice, {
     customerName: context.customerName,
@@ -112,6 +116,7 @@ export function applyBill(
       inclusive: tax.inclusive,
       taxableMinor: tax.taxableMinor.toString(),
       amountMinor: tax.amountMinor.toString(),
+      ...(tax.charged === undefined ? {} : { charged: tax.charged && textOf(tax.charged) }),
     })),
     creditAppliedMinor: bill.creditAppliedMinor,
     walletAppliedMinor: bill.walletAppliedMinor,
@@ -119,6 +124,22 @@ export function applyBill(
   } satisfies Partial<Invoice>);
   return bill;
 }
+
+const textOf = ({ taxableMinor, amountMinor }: { taxableMinor: bigint; amountMinor: bigint }) => ({
+  taxableMinor: taxableMinor.toString(),
+  amountMinor: amountMinor.toString(),
+});
+
+/** What the waterfall needs of a line among the others of its invoice. */
+const billedLine = (line: InvoiceLine, all: readonly InvoiceLine[]): BilledLine => ({
+  ...line,
+  takenBackMinor: takenBackMinor(line, all),
+  taxRates: line.taxRates?.map((rate) => ({ ...rate, percent: new Decimal(rate.percent) })),
+});
+
+/** What other lines of the same invoice take back of this one. */
+export const takenBackMinor = ({ id }: InvoiceLine, all: readonly InvoiceLine[]): bigint =>
+  all.reduce((sum, { creditsLineId, amountMinor }) => (creditsLineId === id ? sum - amountMinor : sum), 0n);
 
 /** The context of the invoice that follows this one: what it took is no longer there. */
 export function contextAfter(context: BillingContext, { invoice, bill }: DecidedInvoice): BillingContext {
@@ -158,6 +179,8 @@ export const lineRow = (
   metricCode: line.metricCode ?? null,
   windowId: line.windowId ?? null,
   itemId: line.itemId ?? null,
+  creditsLineId: line.credits?.lineId ?? null,
+  taxRates: line.credits?.taxRates?.map((rate) => ({ ...rate, percent: rate.percent.toFixed() })) ?? null,
   proration: line.proration,
   explanation: line.explanation,
 });

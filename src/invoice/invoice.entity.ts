@@ -32,6 +32,15 @@ export interface InvoiceTax {
   readonly inclusive: boolean;
   readonly taxableMinor: string;
   readonly amountMinor: string;
+  /** Where the invoice credits at other rates: what of it is on its charges; null: nothing. Absent: all (see domain/tax). */
+  readonly charged?: { readonly taxableMinor: string; readonly amountMinor: string } | null;
+}
+
+/** A rate at which something was taxed, to tax what is credited of it. */
+export interface LineTaxRate {
+  readonly name: string;
+  readonly percent: string;
+  readonly inclusive: boolean;
 }
 
 export const Invoice = defineEntity({
@@ -111,10 +120,13 @@ export const InvoiceLine = defineEntity({
     windowId: p.uuid().nullable(),
     /** The one-off item it bills. */
     itemId: p.uuid().nullable(),
+    /** Of a credit: the line that it gives back (a part of), and the rates at which that was taxed, if not on the same invoice. */
+    creditsLineId: p.uuid().nullable(),
+    taxRates: p.json<LineTaxRate[]>().nullable(),
     proration: p.boolean(),
     explanation: p.json<ExplanationStep[]>(),
   },
-  indexes: [{ properties: ['accountId', 'invoiceId'] }],
+  indexes: [{ properties: ['accountId', 'invoiceId'] }, { properties: ['accountId', 'creditsLineId'] }],
 });
 export type InvoiceLine = InferEntity<typeof InvoiceLine>;
 

@@ -178,9 +178,10 @@ async function moveMoney(tx: Tx, invoice: Invoice, bill: Bill): Promise<void> {
   const { id, currency, totalMinor, taxMinor } = invoice;
   invoice.creditAppliedMinor = 0n;
   invoice.walletAppliedMinor = 0n;
+  // Also where nothing is owed: what it credits at other rates than it charges leaves tax to book.
+  const postings = bill.creditToWalletMinor > 0n ? [] : movements.issueInvoice({ totalMinor, taxMinor });
+  if (postings.length > 0) await post(tx, { type: 'invoice_issued', currency, referenceId: id, postings });
   if (totalMinor > 0n) {
-    const postings = movements.issueInvoice({ totalMinor, taxMinor });
-    await post(tx, { type: 'invoice_issued', currency, referenceId: id, postings });
     invoice.creditAppliedMinor = await applyCredit(tx, { amountMinor: totalMinor, invoiceId: id });
     const owedMinor = totalMinor - invoice.creditAppliedMinor;
     if (owedMinor > 0n) invoice.walletAppliedMinor = await drawDown(tx, { amountMinor: owedMinor, invoiceId: id });

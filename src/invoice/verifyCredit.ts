@@ -21,7 +21,9 @@ export async function creditViolations(em: EntityManager, accountId: string): Pr
       select number from invoice i where account_id = ${accountId} and (
           credit_noted_minor <> (select coalesce(sum(total_minor), 0) from credit_note n
             where n.account_id = i.account_id and n.invoice_id = i.id and n.status = 'ISSUED')
-          or greatest(tax_minor, 0) < (select coalesce(sum(tax_minor), 0) from credit_note n
+          or (select coalesce(sum(case when tax -> 'charged' = 'null' then 0
+                else coalesce(tax -> 'charged' ->> 'amountMinor', tax ->> 'amountMinor')::bigint end), 0)
+              from jsonb_array_elements(i.taxes) tax where i.total_minor > 0) < (select coalesce(sum(tax_minor), 0) from credit_note n
             where n.account_id = i.account_id and n.invoice_id = i.id and n.status = 'ISSUED')
           or status not in ('DRAFT', 'VOID')
             and total_minor <> credit_applied_minor + wallet_applied_minor + amount_paid_minor + amount_due_minor)`,

@@ -11,7 +11,7 @@ import { checkQuote, inputHashOf, openQuote } from '../platform/quote.js';
 import { lockOpenWindows, usageSoFar } from '../usage/windows.js';
 import { decideStop } from './decide.js';
 import { endSubscription } from './endSubscription.js';
-import { paidFee } from './paidFee.js';
+import { lockPeriodInvoices, paidFee } from './paidFee.js';
 import { fingerprintOf, quotedAmounts } from './quote.js';
 import { catchUp } from './renew.js';
 import { refuseWhileCharging } from './standing.js';
@@ -70,9 +70,10 @@ export async function cancelSubscription(
     });
 
     if (input.timing === 'IMMEDIATE' || subscription.status === 'PAUSED') {
-      await refuseWhileCharging(tx, subscription);
       await endWaitingChange(tx, subscription);
       await lockOpenWindows(tx, subscription.id); // what is quoted below is what the windows close with
+      await lockPeriodInvoices(tx, subscription);
+      await refuseWhileCharging(tx, subscription);
       await lockFunds(tx); // and what the invoice takes
     }
     const at = quote?.at ?? tx.now;
@@ -123,9 +124,10 @@ export async function quoteCancel(
   const state = await readState(em, subscription);
   const paid = now ? await paidFee(em, subscription) : undefined;
   const usage = now ? await usageSoFar(em, { subscriptionId: subscription.id, accountId, at }) : [];
-  const lines = now ? decideStop({ state, at, usage, paid }) : [];
+  const { lines, takesBack } = now ? decideStop({ state, at, usage, paid }) : { lines: [], takesBack: [] };
   const replaces = now ? subscription.changeInvoiceId : null;
-  const amounts = await quotedAmounts(em, { accountId, lines, reason: 'subscription_cancel', replaces });
+  const reason = 'subscription_cancel';
+  const amounts = await quotedAmounts(em, { accountId, lines, takesBack, reason, replaces });
   const effective = now ? 'now' : 'period_end';
   return {
     effective,

@@ -13,9 +13,10 @@ import type { Deps } from '../platform/deps.js';
 import { claimKey } from '../platform/idempotency.js';
 import { newId } from '../platform/ids.js';
 import { checkQuote, inputHashOf, openQuote } from '../platform/quote.js';
+import { lockOpenWindows } from '../usage/windows.js';
 import { decideChange } from './decide.js';
 import { checkQuantity } from './lines.js';
-import { paidFee } from './paidFee.js';
+import { lockPeriodInvoices, paidFee } from './paidFee.js';
 import { fingerprintOf, quotedAmounts } from './quote.js';
 import { catchUp } from './renew.js';
 import { refuseUnpaid, refuseWhileCharging } from './standing.js';
@@ -23,6 +24,7 @@ import { fieldsOf, readState } from './state.js';
 import { type SubscriptionAnswer, subscriptionAnswer } from './subscribe.js';
 import type { Subscription } from './subscription.entity.js';
 import { checkVersion, emitSubscription, lockSubscription } from './subscriptions.js';
+import { takeBack } from './takeBack.js';
 import { applyChange, finishChange, issueChange, makeWayForChange } from './waitingChange.js';
 
 export interface ChangePlanInput {
@@ -61,6 +63,8 @@ export async function changePlan(deps: Needs, actor: Actor, input: ChangePlanInp
     checkVersion(subscription, input.expectedVersion);
     const to = await orderToChangeTo(em, subscription, input);
     await makeWayForChange(tx, subscription);
+    await lockOpenWindows(tx, subscription.id); // before invoices, as whoever counts usage on a DRAFT does
+    await lockPeriodInvoices(tx, subscription);
     const quote = await openQuote(em, previewToken, {
       operation: 'changePlan',
       accountId,
@@ -88,6 +92,7 @@ export async function changePlan(deps: Needs, actor: Actor, input: ChangePlanInp
     await refuseWhileCharging(tx, subscription);
     if (decision.lines.length === 0) {
       await applyChange(tx, subscription, { ...to, period: undefined });
+      await takeBack(tx, decision.takesBack);
       return nothingToPay;
     }
     const method = await defaultPaymentMethod(em, accountId);
@@ -102,6 +107,7 @@ export async function changePlan(deps: Needs, actor: Actor, input: ChangePlanInp
       reason: 'subscription_change',
       period: decision.period,
       lines: decision.lines,
+      takesBack: decision.takesBack,
       collectFrom: method,
     });
     return { ...claimed, paymentId };
@@ -190,11 +196,12 @@ export async function quoteChange(
       { field: ['timing'] },
     );
   }
-  const lines = decision.effective === 'now' ? decision.lines : [];
-  if (lines.length > 0) await refuseUnpaid(em, subscription, at);
+  const { lines, takesBack } = decision.effective === 'now' ? decision : { lines: [], takesBack: [] };
+  if (lines.length + takesBack.length > 0) await refuseUnpaid(em, subscription, at);
   const amounts = await quotedAmounts(em, {
     accountId,
     lines,
+    takesBack,
     reason: 'subscription_change',
     replaces: subscription.changeInvoiceId,
   });

@@ -1,9 +1,12 @@
 import { Decimal } from '../domain/decimal.js';
+import { giveBack } from '../domain/giveBack.js';
 import { afterStep, firstPeriod, fullPeriod, type Lifecycle, type Step, sameRhythm } from '../domain/lifecycle.js';
 import type { Period } from '../domain/period.js';
-import { type Fraction, type Proration, type Spread, unusedFraction, unusedMinor } from '../domain/proration.js';
+import { type Proration, unusedFraction } from '../domain/proration.js';
 import type { LineDraft } from '../invoice/issueInvoice.js';
 import { chargeLines, creditLines, feeLine, feeMinor, minimumSpendLines, type Terms } from './lines.js';
+import type { PaidFee } from './paidFee.js';
+import { dividedCredits, type TakeBack } from './takeBack.js';
 
 // What a change of a subscription costs. Pure: the change and its preview both ask here.
 
@@ -36,14 +39,6 @@ export function decideSubscribe({
   return { period, trial: false, lines: [feeLine({ plan, quantity, period, timeZone })] };
 }
 
-/** What was paid in advance for the current period, as far as it can be given back. */
-export interface PaidFee {
-  /** Fees paid for the period, net of discounts, and below zero what was credited of them: no more is ever credited. */
-  paid: readonly Spread[];
-  /** What discounts left of the charge that paid for it. */
-  netShare: Fraction;
-}
-
 /** Plan and quantity: what the fee is made of. */
 export interface Ordered {
   plan: Terms;
@@ -71,6 +66,7 @@ export type ChangeDecision =
       period: Period;
       restarts: boolean;
       lines: LineDraft[];
+      takesBack: TakeBack[];
     };
 
 /**
@@ -82,20 +78,22 @@ export function decideChange(input: ChangeInput): ChangeDecision {
   const { from, to, period, at, timeZone } = input;
   const now = input.timing === 'IMMEDIATE' || (input.timing === 'AUTO' && feePerDay(to).greaterThan(feePerDay(from)));
   if (!now) return { effective: 'period_end' };
-  if (input.trialing) return { effective: 'now', period, restarts: false, lines: [] };
+  if (input.trialing) return { effective: 'now', period, restarts: false, lines: [], takesBack: [] };
 
   const restarts = !sameRhythm(from.plan, to.plan);
   const full = fullPeriod(from.plan, { period, timeZone });
   const of = { at, timeZone, proration: input.proration, changeDay: 'unused' } as const;
   const unused = unusedFraction({ period: full, ...of });
   const rest: Period = { start: at, end: period.end };
-  const { paid, netShare } = input.paid;
-  const credit = creditLines({ ...from, rest, unused, netShare, paidMinor: unusedMinor(paid, of) });
+  const given = giveBack(input.paid, { feeMinor: feeMinor(from.plan, from.quantity), unused, of });
+  const { credit, takesBack } = dividedCredits(creditLines({ ...from, rest, unused, given }));
   if (restarts) {
     const next = firstPeriod(to.plan, { at, timeZone });
-    return { effective: 'now', period: next, restarts, lines: [...credit, feeLine({ ...to, period: next, timeZone })] };
+    const lines = [...credit, feeLine({ ...to, period: next, timeZone })];
+    return { effective: 'now', period: next, restarts, lines, takesBack };
   }
-  return { effective: 'now', period: rest, restarts, lines: [...credit, ...chargeLines({ ...to, rest, unused })] };
+  const lines = [...credit, ...chargeLines({ ...to, rest, unused })];
+  return { effective: 'now', period: rest, restarts, lines, takesBack };
 }
 
 /** Fee per day in minor units, over the average length of the interval: only for telling up from down. */
@@ -108,7 +106,7 @@ function feePerDay({ plan, quantity }: Ordered): Decimal {
 
 /**
  * Stopping at once, for good or for a pause: credit for the unused days (the day it stops counts as used), the usage so
- * far, and the days' share of the minimum spend.
+ * far, and the days' share of the minimum spend. `takesBack`: what is unused of fees that are not paid yet.
  */
 export function decideStop({
   state,
@@ -121,18 +119,17 @@ export function decideStop({
   usage: readonly LineDraft[];
   /** Undefined: nothing is given back. */
   paid: PaidFee | undefined;
-}): LineDraft[] {
+}): { lines: LineDraft[]; takesBack: TakeBack[] } {
   const { terms: plan, quantity, period, timeZone } = state;
-  if (state.status === 'PAUSED') return []; // it has been stopped before
+  if (state.status === 'PAUSED') return { lines: [], takesBack: [] }; // it has been stopped before
   const full = fullPeriod(plan, { period, timeZone });
   const of = { at, timeZone, proration: 'PER_DAY', changeDay: 'used' } as const;
   const unused = unusedFraction({ period: full, ...of });
   const rest = { start: at, end: period.end };
-  const credit =
-    paid === undefined || state.status === 'TRIALING'
-      ? []
-      : creditLines({ plan, quantity, rest, unused, netShare: paid.netShare, paidMinor: unusedMinor(paid.paid, of) });
-  return [...credit, ...decideArrears({ state, usage, cutAt: at })];
+  const fees = paid === undefined || state.status === 'TRIALING' ? [] : paid;
+  const given = giveBack(fees, { feeMinor: feeMinor(plan, quantity), unused, of });
+  const { credit, takesBack } = dividedCredits(creditLines({ plan, quantity, rest, unused, given }));
+  return { lines: [...credit, ...decideArrears({ state, usage, cutAt: at })], takesBack };
 }
 
 /** What a period leaves to pay when it ends: its usage, and what that falls short of the minimum spend. A trial has none. */

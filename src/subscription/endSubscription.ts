@@ -3,14 +3,16 @@ import { issueInvoice } from '../invoice/issueInvoice.js';
 import { defaultPaymentMethod } from '../payment/paymentMethods.js';
 import type { Tx } from '../platform/db.js';
 import { closeWindows } from '../usage/windows.js';
-import { decideStop, type PaidFee } from './decide.js';
+import { decideStop } from './decide.js';
+import type { PaidFee } from './paidFee.js';
 import { fieldsOf, readState } from './state.js';
 import type { Subscription } from './subscription.entity.js';
 import { emitSubscription } from './subscriptions.js';
+import { takeBack } from './takeBack.js';
 
 /**
  * Ends a subscription at `at`: windows close, the final invoice bills what they hold less what is given back of the fee
- * (`paid`; undefined: nothing). Returns what to collect.
+ * (`paid`; undefined: nothing), which of an unpaid one is taken off its invoice. Returns what to collect.
  */
 export async function endSubscription(
   tx: Tx,
@@ -20,7 +22,8 @@ export async function endSubscription(
   const state = await readState(tx.em, subscription);
   const { start, end } = state.period;
   const usage = await closeWindows(tx, { subscriptionId: subscription.id, at });
-  const lines = decideStop({ state, at, usage, paid });
+  const { lines, takesBack } = decideStop({ state, at, usage, paid });
+  await takeBack(tx, takesBack);
   let paymentId: string | undefined;
   if (lines.length > 0) {
     const collectFrom = await defaultPaymentMethod(tx.em, tx.accountId);

@@ -1,13 +1,15 @@
 import type { Plan } from '../catalog/plan.entity.js';
 import { Decimal } from '../domain/decimal.js';
 import { invalid } from '../domain/errors.js';
+import type { GivenBack } from '../domain/giveBack.js';
 import { fullPeriod } from '../domain/lifecycle.js';
 import { shortOfMinimum } from '../domain/minimumSpend.js';
 import { majorUnits } from '../domain/money.js';
 import type { Period } from '../domain/period.js';
-import { type Fraction, isWhole, prorateMinor, shareOf, timesFraction } from '../domain/proration.js';
+import { type Fraction, isWhole, prorateMinor, shareOf } from '../domain/proration.js';
 import { type ExplanationStep, maxChargeMinor } from '../domain/rating.js';
 import type { LineDraft } from '../invoice/issueInvoice.js';
+import type { PeriodFee } from './paidFee.js';
 
 // The lines that a subscription puts on an invoice, each with how its amount came about. Pure.
 
@@ -93,59 +95,58 @@ export function chargeLines({
   ];
 }
 
-/**
- * What the unused time of a plan gives back: its share of the fee, less the share of it that coupons had taken off
- * (`netShare` is what was left to pay), and at most what was paid for that time.
- */
+/** What the unused time of a plan gives back, one line for each fee that it is taken from; see domain/giveBack. */
 export function creditLines({
   plan,
   quantity,
   rest,
   unused,
-  netShare,
-  paidMinor,
+  given,
 }: {
   plan: Terms;
   quantity: number;
   rest: Period;
   unused: Fraction;
-  netShare: Fraction;
-  /** What is unused of all that was paid for the period. */
-  paidMinor: bigint;
-}): LineDraft[] {
-  const fee = feeMinor(plan, quantity);
+  given: readonly GivenBack<PeriodFee>[];
+}): { fee: PeriodFee; line: LineDraft }[] {
   const { currency } = plan;
-  const fraction = timesFraction(unused, netShare);
-  const full = prorateMinor({ amountMinor: fee, fraction });
-  const capped = full > paidMinor ? paidMinor : full;
-  if (capped === 0n) return [];
-  const explanation = [
-    wholeStep(plan, quantity),
-    shareStep({ plan, of: fee, share: unused, net: netShare, amountMinor: full, label: 'Unused time' }),
-  ];
-  if (capped !== full) {
-    const paid = majorUnits({ minorUnits: capped, currency });
-    explanation.push({
-      label: 'At most what was paid for it',
-      expression: `min(${explanation.at(-1)!.result}, ${paid})`,
-      result: paid,
-    });
-  }
-  const credit = majorUnits({ minorUnits: -capped, currency });
-  explanation.push({ label: 'Credit', expression: `−${explanation.at(-1)!.result}`, result: credit });
-  return [
-    {
+  const shown = (minorUnits: bigint): string => majorUnits({ minorUnits, currency });
+  return given.map(({ fee, amountMinor, wantedMinor, net }, i) => {
+    const of = feeMinor(plan, quantity);
+    const explanation: ExplanationStep[] =
+      i === 0
+        ? [
+            wholeStep(plan, quantity),
+            shareStep({ plan, of, share: unused, net, amountMinor: wantedMinor, label: 'Unused time' }),
+          ]
+        : [
+            {
+              label: 'Unused time that is not credited above',
+              expression: shown(wantedMinor),
+              result: shown(wantedMinor),
+            },
+          ];
+    if (amountMinor !== wantedMinor) {
+      const billed = shown(amountMinor);
+      const label = fee.status === 'PAID' ? 'At most what was paid for it' : 'At most what was billed for it';
+      explanation.push({ label, expression: `min(${explanation.at(-1)!.result}, ${billed})`, result: billed });
+    }
+    const credit = shown(-amountMinor);
+    explanation.push({ label: 'Credit', expression: `−${explanation.at(-1)!.result}`, result: credit });
+    const line: LineDraft = {
       kind: 'proration_credit',
       planCode: plan.code,
+      credits: { lineId: fee.lineId, taxRates: fee.taxRates },
       description: `Unused time on ${plan.name}`,
       period: rest,
       quantity: new Decimal(quantity),
       unitAmount: null,
-      amountMinor: -capped,
+      amountMinor: -amountMinor,
       proration: true,
       explanation,
-    },
-  ];
+    };
+    return { fee, line };
+  });
 }
 
 /**

@@ -12,8 +12,8 @@ import { claimKey } from '../platform/idempotency.js';
 import { newId } from '../platform/ids.js';
 import { checkQuote, inputHashOf, openQuote } from '../platform/quote.js';
 import { closeWindows, lockOpenWindows, openWindows, usageSoFar, vacateStart } from '../usage/windows.js';
-import { decideStop, type PaidFee } from './decide.js';
-import { paidFee } from './paidFee.js';
+import { decideStop } from './decide.js';
+import { lockPeriodInvoices, type PaidFee, paidFee } from './paidFee.js';
 import { fingerprintOf, quotedAmounts } from './quote.js';
 import { catchUp } from './renew.js';
 import { refuseWhileCharging } from './standing.js';
@@ -21,6 +21,7 @@ import { fieldsOf, readState } from './state.js';
 import { type SubscriptionAnswer, subscriptionAnswer } from './subscribe.js';
 import type { Subscription } from './subscription.entity.js';
 import { checkVersion, emitSubscription, lockSubscription } from './subscriptions.js';
+import { takeBack } from './takeBack.js';
 import { endWaitingChange } from './waitingChange.js';
 
 export interface PauseSubscriptionInput {
@@ -69,9 +70,10 @@ export async function pauseSubscription(
       inputHash: inputHashOf(request),
       now: tx.now,
     });
-    await refuseWhileCharging(tx, subscription);
     await endWaitingChange(tx, subscription);
     await lockOpenWindows(tx, subscription.id); // what is quoted below is what the windows close with
+    await lockPeriodInvoices(tx, subscription);
+    await refuseWhileCharging(tx, subscription);
     await lockFunds(tx); // and what the invoice takes
     const at = quote?.at ?? tx.now;
 
@@ -121,10 +123,11 @@ export async function quotePause(
   const state = await readState(em, subscription);
   const paid = await paidFee(em, subscription);
   const usage = await usageSoFar(em, { subscriptionId, accountId, at });
-  const lines = decideStop({ state, at, usage, paid });
+  const { lines, takesBack } = decideStop({ state, at, usage, paid });
   const amounts = await quotedAmounts(em, {
     accountId,
     lines,
+    takesBack,
     reason: 'subscription_pause',
     replaces: subscription.changeInvoiceId,
   });
@@ -149,7 +152,8 @@ export async function stopForPause(
   const { id: subscriptionId } = subscription;
   const state = await readState(em, subscription);
   const usage = await closeWindows(tx, { subscriptionId, at });
-  const lines = decideStop({ state, at, usage, paid });
+  const { lines, takesBack } = decideStop({ state, at, usage, paid });
+  await takeBack(tx, takesBack);
   const after = paused(state, { at, resumeAt });
   let paymentId: string | undefined;
   if (lines.length > 0) {

@@ -101,6 +101,15 @@ export class PreviewResolver {
     return quoted.invoice;
   }
 
+  @FieldResolver(() => InvoiceType, {
+    nullable: true,
+    description:
+      'The invoice that bills the current period and is not paid yet, a DRAFT or being dunned, less what is unused of its fee; null when it stays as it is',
+  })
+  unpaidInvoice(@Root() quoted: PreviewAnswer): Invoice | null {
+    return quoted.unpaidInvoice;
+  }
+
   @FieldResolver(() => InvoiceType, { nullable: true, description: 'The renewal that follows; null when none does' })
   nextInvoice(@Root() quoted: PreviewAnswer): Invoice | null {
     return quoted.nextInvoice;

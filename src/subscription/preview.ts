@@ -46,6 +46,8 @@ export interface PreviewAnswer {
   lines: LineDraft[];
   /** The invoice it would issue, with coupons, taxes and what else waits for it; null when there is nothing to invoice. */
   invoice: DraftInvoice | null;
+  /** The unpaid invoice that billed the period, as it would be then; null when it stays as it is. */
+  unpaidInvoice: DraftInvoice | null;
   /** The invoice that would follow by itself; null when none does. */
   nextInvoice: DraftInvoice | null;
 }
@@ -140,6 +142,7 @@ export async function preview(
     dueNowMinor: amounts.dueNowMinor,
     creditMinor: amounts.creditMinor,
     invoice: amounts.invoice ?? null,
+    unpaidInvoice: amounts.unpaidInvoice ?? null,
     nextInvoice: after
       ? await upcomingInvoice(em, { account, state: after, windows, context: amounts.after })
       : nextInvoice,

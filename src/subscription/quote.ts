@@ -6,6 +6,7 @@ import { type DraftInvoice, draftView } from '../invoice/invoice.resolver.js';
 import type { LineDraft } from '../invoice/issueInvoice.js';
 import { hashOf } from '../platform/idempotency.js';
 import { newId } from '../platform/ids.js';
+import { quoteTakeBack, type TakeBack } from './takeBack.js';
 
 /** What a change charges and credits, in minor units. */
 export interface QuotedAmounts {
@@ -13,6 +14,8 @@ export interface QuotedAmounts {
   creditMinor: bigint;
   /** The invoice it would issue; null when there is nothing to invoice. */
   invoice: DraftInvoice | null;
+  /** The unpaid invoice that billed the period, less what is unused of it; null when it stays as it is. */
+  unpaidInvoice: DraftInvoice | null;
   /** What the invoice after that one will depend on. */
   after: BillingContext;
 }
@@ -26,26 +29,40 @@ export async function quotedAmounts(
   {
     accountId,
     lines,
+    takesBack = [],
     replaces,
     reason,
   }: {
     accountId: string;
     lines: readonly LineDraft[];
+    takesBack?: readonly TakeBack[];
     replaces?: string | null | undefined;
     /** Why it would be issued; a period's invoice uses up coupons. */
     reason: Invoice['reason'];
   },
 ): Promise<QuotedAmounts> {
   const replaced = replaces == null ? null : await em.findOne(Invoice, { accountId, id: replaces, status: 'OPEN' });
-  const context = replaced ? await contextWithout(em, replaced) : await billingContext(em, accountId);
-  if (lines.length === 0) return { dueNowMinor: 0n, creditMinor: 0n, invoice: null, after: context };
+  const { unpaidInvoice, returnedToWalletMinor, balanceMinor } = await quoteTakeBack(em, accountId, takesBack);
+  const given = (context: BillingContext): BillingContext => ({
+    ...context,
+    creditMinor: context.creditMinor + balanceMinor,
+    walletMinor: context.walletMinor + returnedToWalletMinor,
+  });
+  // A change takes back when it is paid; whatever ends a period does so first, and what comes back pays the invoice.
+  const takesBackFirst = reason !== 'subscription_change';
+  const now = replaced ? await contextWithout(em, replaced) : await billingContext(em, accountId);
+  const context = takesBackFirst ? given(now) : now;
+  if (lines.length === 0)
+    return { dueNowMinor: 0n, creditMinor: returnedToWalletMinor, invoice: null, unpaidInvoice, after: given(now) };
   const draft = { id: newId(), reason, subscriptionId: null, period: null, lines };
   const decided = decideInvoice(draft, context, new Date(0));
+  const after = contextAfter(context, decided);
   return {
     dueNowMinor: decided.bill.amountDueMinor,
-    creditMinor: decided.bill.creditToWalletMinor,
+    creditMinor: decided.bill.creditToWalletMinor + returnedToWalletMinor,
     invoice: draftView(decided),
-    after: contextAfter(context, decided),
+    unpaidInvoice,
+    after: takesBackFirst ? after : given(after),
   };
 }
 
@@ -56,9 +73,9 @@ export function fingerprintOf(of: {
   subscriptionVersion: number;
   effective: string;
   lines: readonly LineDraft[];
-  amounts: Pick<QuotedAmounts, 'dueNowMinor' | 'creditMinor' | 'invoice'>;
+  amounts: Pick<QuotedAmounts, 'dueNowMinor' | 'creditMinor' | 'invoice' | 'unpaidInvoice'>;
 }): string {
-  const { dueNowMinor, creditMinor, invoice } = of.amounts;
+  const { dueNowMinor, creditMinor, invoice, unpaidInvoice } = of.amounts;
   const shown = [
     of.planId,
     of.subscriptionVersion,
@@ -72,6 +89,7 @@ export function fingerprintOf(of: {
     dueNowMinor,
     creditMinor,
     invoice && shownOf(invoice),
+    unpaidInvoice && [...shownOf(unpaidInvoice), unpaidInvoice.amountDueMinor],
   ];
   return hashOf(shown);
 }

@@ -1,5 +1,6 @@
 import { defineEntity, type InferEntity, p } from '@mikro-orm/core';
 import { accountKey, idKey, instant } from '../platform/columns.js';
+import type { TakeBack } from './takeBack.js';
 
 export const subscriptionStatuses = ['INCOMPLETE', 'TRIALING', 'ACTIVE', 'PAST_DUE', 'PAUSED', 'CANCELED'] as const;
 
@@ -30,6 +31,8 @@ export const Subscription = defineEntity({
     changePlanId: p.uuid().nullable(),
     changeQuantity: p.integer().nullable(),
     changeInvoiceId: p.uuid().nullable(),
+    /** What it takes back of unpaid fees when it takes effect. */
+    changeTakesBack: p.json<TakeBack[]>().nullable(),
     /** The first invoice; paying it activates an INCOMPLETE subscription. */
     firstInvoiceId: p.uuid().nullable(),
     pausedAt: instant().nullable(),

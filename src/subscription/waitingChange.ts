@@ -17,6 +17,7 @@ import { beginAgain } from './beginAgain.js';
 import { fieldsOf, readState } from './state.js';
 import { Subscription } from './subscription.entity.js';
 import { emitSubscription } from './subscriptions.js';
+import { type TakeBack, takeBack } from './takeBack.js';
 
 // What becomes of a change at once, or of the end of a pause: it waits for its payment, and takes effect or is dropped with it.
 
@@ -27,12 +28,18 @@ import { emitSubscription } from './subscriptions.js';
 export async function issueChange(
   tx: Tx,
   subscription: Subscription,
-  { plan, quantity, ...invoice }: { plan: Plan; quantity: number } & Omit<Issue, 'subscriptionId' | 'issuedAt'>,
+  {
+    plan,
+    quantity,
+    takesBack = [],
+    ...invoice
+  }: { plan: Plan; quantity: number; takesBack?: TakeBack[] } & Omit<Issue, 'subscriptionId' | 'issuedAt'>,
 ): Promise<string | undefined> {
   const issued = await issueInvoice(tx, { ...invoice, subscriptionId: subscription.id, issuedAt: tx.now });
   subscription.changePlanId = plan.id;
   subscription.changeQuantity = quantity;
   subscription.changeInvoiceId = issued.invoice.id;
+  subscription.changeTakesBack = takesBack;
   if (issued.invoice.status === 'PAID') await settleChange(tx, subscription, issued.invoice);
   return issued.paymentId;
 }
@@ -78,9 +85,14 @@ export async function endWaitingChange(tx: Tx, subscription: Subscription): Prom
 
 async function dropChange(tx: Tx, subscription: Subscription, invoice: Invoice): Promise<void> {
   await voidInvoice(tx, invoice);
+  forgetChange(subscription);
+}
+
+function forgetChange(subscription: Subscription): void {
   subscription.changeInvoiceId = null;
   subscription.changePlanId = null;
   subscription.changeQuantity = null;
+  subscription.changeTakesBack = null;
 }
 
 /** Ends a change that waits for its payment, when this invoice is the one it waits for. Safe to repeat. */
@@ -113,10 +125,8 @@ async function settleChange(tx: Tx, subscription: Subscription, invoice: Invoice
     status: { $in: ['PENDING', 'REQUIRES_ACTION'] },
   });
   if (invoice.status === 'OPEN' && open > 0) return;
-  const { changePlanId: planId, changeQuantity } = subscription;
-  subscription.changeInvoiceId = null;
-  subscription.changePlanId = null;
-  subscription.changeQuantity = null;
+  const { changePlanId: planId, changeQuantity, changeTakesBack } = subscription;
+  forgetChange(subscription);
   if (invoice.status !== 'PAID') return voidInvoice(tx, invoice); // declined: all stays as it was
   if (subscription.status === 'CANCELED' || planId == null) {
     // Paid for a change that can't take effect any more: the customer's, in the wallet, less what credit notes gave back.
@@ -136,6 +146,7 @@ async function settleChange(tx: Tx, subscription: Subscription, invoice: Invoice
     quantity,
     period: { start: invoice.periodStart!, end: invoice.periodEnd! },
   });
+  await takeBack(tx, changeTakesBack ?? []);
 }
 
 /** The new plan from now on: the open windows keep their counts and take its limits. `period` is the invoice's. */

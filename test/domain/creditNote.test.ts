@@ -1,5 +1,10 @@
 import fc from 'fast-check';
-import { type CreditableInvoice, type CreditNoteDecision, decideCreditNote } from '../../src/domain/creditNote.js';
+import {
+  type CreditableInvoice,
+  type CreditNoteDecision,
+  decideCreditNote,
+  mostOfLine,
+} from '../../src/domain/creditNote.js';
 import { BillingError } from '../../src/domain/errors.js';
 
 /** An invoice over 100.00 and 19 % on top, paid by card. */
@@ -172,6 +177,77 @@ describe('what it takes', () => {
   });
 });
 
+describe('what was given back otherwise', () => {
+  test('a later credit takes its part of the line and of the tax: a note takes the rest', () => {
+    const of = invoice({ creditedLater: [{ lineId: 'a', amountMinor: 5_000n }] });
+    expect(decideCreditNote({ invoice: of, kind: 'REFUND', amounts: 'everything' })).toMatchObject({
+      lines: [
+        { lineId: 'a', amountMinor: 2_000n },
+        { lineId: 'b', amountMinor: 3_000n },
+      ],
+      taxMinor: 950n,
+      totalMinor: 5_950n,
+    });
+    const over = [{ lineId: 'a', amountMinor: 2_001n }];
+    expect(refusal(() => decideCreditNote({ invoice: of, kind: 'CREDIT', amounts: over })).message).toContain(
+      'at most 20.00 USD, what is left of the line',
+    );
+    expect(mostOfLine(of, 'a')).toBe(2_000n);
+    const all = invoice({
+      creditedLater: of.lines.map((line) => ({ lineId: line.id, amountMinor: line.amountMinor - line.discountMinor })),
+    });
+    expect(refusal(() => decideCreditNote({ invoice: all, kind: 'CREDIT', amounts: 'everything' })).code).toBe(
+      'ILLEGAL_STATE',
+    );
+    expect(mostOfLine(all, 'a')).toBe(0n);
+  });
+
+  test('a line of the same invoice that takes a fee back leaves the rest of that fee only', () => {
+    const draft = invoice({
+      totalMinor: 1_500n,
+      taxes: [],
+      lines: [
+        { id: 'usage', amountMinor: 500n, discountMinor: 0n },
+        { id: 'fee', amountMinor: 3_000n, discountMinor: 0n, takenBackMinor: 2_000n },
+        { id: 'unused', amountMinor: -2_000n, discountMinor: 0n },
+      ],
+    });
+    expect(decideCreditNote({ invoice: draft, kind: 'CREDIT', amounts: 'everything' }).lines).toEqual([
+      { lineId: 'usage', amountMinor: 500n },
+      { lineId: 'fee', amountMinor: 1_000n },
+    ]);
+  });
+
+  test('a credit at other rates has paid a part: the rest comes back with the tax that is on it', () => {
+    const change = invoice({
+      totalMinor: 2_760n, // 40.00 and 19 %, less an untaxed 20.00
+      taxes: [{ inclusive: false, taxableMinor: 4_000n, amountMinor: 760n }],
+      lines: [{ id: 'charge', amountMinor: 4_000n, discountMinor: 0n }],
+      payments: [{ id: 'p1', refundableMinor: 2_760n }],
+    });
+    expect(decideCreditNote({ invoice: change, kind: 'REFUND', amounts: 'everything' })).toMatchObject({
+      subtotalMinor: 2_319n,
+      taxMinor: 441n,
+      totalMinor: 2_760n,
+    });
+    const over = [{ lineId: 'charge', amountMinor: 2_320n }];
+    expect(refusal(() => decideCreditNote({ invoice: change, kind: 'CREDIT', amounts: over })).message).toContain(
+      'expected at most 23.19 USD, what is left of invoice',
+    );
+  });
+
+  test('of an unpaid invoice what is more than is due goes to the wallet, as far as that had paid', () => {
+    const of = { ...open, amountDueMinor: 2_000n, walletReturnableMinor: 3_000n };
+    const amounts = [{ lineId: 'a', amountMinor: 5_000n }];
+    expect(decideCreditNote({ invoice: of, kind: 'CREDIT', amounts, restTo: 'wallet' })).toMatchObject({
+      appliedToInvoiceMinor: 2_000n,
+      returnedToWalletMinor: 3_000n,
+      balanceMinor: 950n,
+      refunds: [],
+    });
+  });
+});
+
 describe('refusals say what was found and what was expected', () => {
   const half = decideCreditNote({
     invoice: invoice(),
@@ -299,6 +375,15 @@ const invoices = fc
   })
   .filter(({ totalMinor, taxes }) => totalMinor > 0n && taxes.every(({ amountMinor }) => amountMinor >= 0n));
 
+/** Where credits at other rates have paid a part of it. */
+const paidByCredits = fc
+  .tuple(invoices, fc.bigInt(1n, 99n))
+  .map(([of, percent]): CreditableInvoice => {
+    const totalMinor = (of.totalMinor * percent) / 100n;
+    return { ...of, status: 'PAID', totalMinor, amountDueMinor: 0n, payments: [], walletReturnableMinor: totalMinor };
+  })
+  .filter(({ totalMinor }) => totalMinor > 0n);
+
 const steps = fc.array(
   fc.record({
     kind: fc.constantFrom('CREDIT' as const, 'REFUND' as const),
@@ -354,5 +439,30 @@ test('in any sequence the notes never exceed the invoice, their parts sum to the
       }
     }),
     { numRuns: 10_000 },
+  );
+});
+
+test('where credits have paid a part, notes never exceed the rest, and all of them are exactly that', () => {
+  fc.assert(
+    fc.property(paidByCredits, steps, (start, sequence) => {
+      let of = start;
+      for (const { kind, line, part } of sequence) {
+        const { id, amountMinor } = of.lines[line % of.lines.length]!;
+        try {
+          const amounts = [{ lineId: id, amountMinor: (amountMinor * part) / 100n }];
+          of = creditedBy(of, decideCreditNote({ invoice: of, kind, amounts }));
+        } catch (error) {
+          if (!(error instanceof BillingError)) throw error;
+        }
+      }
+      holds(totalOf(of) <= of.totalMinor, 'the notes never exceed what was paid');
+      if (totalOf(of) < of.totalMinor) {
+        const note = decideCreditNote({ invoice: of, kind: 'CREDIT', amounts: 'everything' });
+        holds(note.taxMinor >= 0n && note.taxMinor <= note.totalMinor, 'a note contains its tax');
+        of = creditedBy(of, note);
+      }
+      holds(totalOf(of) === of.totalMinor, 'all notes together are what was paid');
+    }),
+    { numRuns: 5_000 },
   );
 });

@@ -166,6 +166,92 @@ describe('taxes', () => {
   ])('%s', (_name, input, expected) => {
     expect(summary(input)).toEqual(expected);
   });
+
+  const credit = (amountMinor: bigint, ...taxRates: TaxTerms[]): BilledLine => ({
+    kind: 'proration_credit',
+    amountMinor,
+    taxRates,
+  });
+  test.each<[string, Parameters<typeof bill>[0], unknown[]]>([
+    [
+      'a credit of what was not taxed is not taxed',
+      { lines: [credit(-2900n)], taxRates: [rate('19')] },
+      [[], 0n, 0n, 2900n],
+    ],
+    [
+      'a credit of what was taxed takes that tax along, whoever is exempt now',
+      { lines: [credit(-2900n, rate('19'))], taxRates: [rate('20')], taxExempt: true },
+      [[[-2900n, -551n]], -551n, 0n, 3451n],
+    ],
+    [
+      'credit at old rates, charge at new ones',
+      { lines: [credit(-2000n, rate('19')), fee(4000n)], taxRates: [rate('20')] },
+      [
+        [
+          [4000n, 800n],
+          [-2000n, -380n],
+        ],
+        420n,
+        2420n,
+        0n,
+      ],
+    ],
+    [
+      'the same rates are one',
+      { lines: [credit(-1n, rate('50')), fee(2n)], taxRates: [rate('50')] },
+      [[[1n, 1n]], 1n, 2n, 0n],
+    ],
+    [
+      'a rate of both is rounded once, over both: 0.5 − 0.2 = 0.3, though 0.5 alone is 1',
+      { lines: [credit(-1n, rate('20'), rate('7', false, 'City')), fee(1n), fee(1n)], taxRates: [rate('20')] },
+      [
+        [
+          [1n, 0n],
+          [-1n, 0n],
+        ],
+        0n,
+        1n,
+        0n,
+      ],
+    ],
+    [
+      'contained at 19 percent before, at 20 on top now',
+      { lines: [credit(-2380n, rate('19', true)), fee(4000n)], taxRates: [rate('20')] },
+      [
+        [
+          [4000n, 800n],
+          [-2000n, -380n],
+        ],
+        420n,
+        2420n,
+        0n,
+      ],
+    ],
+    [
+      'a tax above the total, and one below zero, are no other than the sum of their lines',
+      { lines: [credit(-2000n), fee(1900n)], taxRates: [rate('19')] },
+      [[[1900n, 361n]], 361n, 261n, 0n],
+    ],
+  ])('%s', (_name, input, expected) => {
+    expect(summary(input)).toEqual(expected);
+  });
+
+  test('an invoice with other rates says what is taxed of its own charges', () => {
+    const lines = [credit(-2000n, rate('19'), rate('2', false, 'City')), fee(4000n)];
+    expect(bill({ lines, taxRates: [rate('19')] }).taxes).toMatchObject([
+      { name: 'VAT', taxableMinor: 2000n, amountMinor: 380n, charged: { taxableMinor: 4000n, amountMinor: 760n } },
+      { name: 'City', taxableMinor: -2000n, amountMinor: -40n, charged: null },
+    ]);
+    expect(bill({ lines: [fee(4000n)], taxRates: [rate('19')] }).taxes[0]).not.toHaveProperty('charged');
+  });
+
+  test('a coupon takes nothing off what the invoice itself takes back', () => {
+    const lines = [{ ...fee(3100n), takenBackMinor: 3000n }, credit(-3000n)];
+    const coupons = [coupon({ percent: '50' }), coupon({ amountMinor: 1000n })];
+    expect(bill({ lines, coupons })).toMatchObject({ lineDiscountsMinor: [100n, 0n], totalMinor: 0n });
+    const all = [{ ...fee(3100n), takenBackMinor: 3100n }, credit(-3100n)];
+    expect(bill({ lines: all, coupons }).discounts).toEqual([]);
+  });
 });
 
 const minor = fc.bigInt(-(10n ** 12n), 10n ** 12n);

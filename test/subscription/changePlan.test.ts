@@ -244,7 +244,11 @@ describe('a downgrade', () => {
     await change(account, { subscriptionId: id, planCode: 'premium', proration: 'PER_SECOND' }, deps);
     await change(account, { subscriptionId: id, planCode: 'basic', timing: 'IMMEDIATE' }, deps);
     const lines = await linesOf(world, (await invoicesOf(world, account))[2]!);
-    expect(lines).toEqual(['Unused time on Premium -3950', 'Remaining time on Basic 2000']);
+    expect(lines).toEqual([
+      'Unused time on Premium -3900', // of what going up had charged
+      'Unused time on Premium -50', // and of the first fee
+      'Remaining time on Basic 2000',
+    ]);
     expect(await balanceOf(world, account.id, 'wallet')).toBe(1950n); // what going up had cost
   });
 

@@ -21,6 +21,7 @@ export async function violationsOf(life: Life): Promise<string[]> {
     ['the counters', () => expectCountersEqualEvents(world, account)],
     ['the numbers', () => checkNumbers(life)],
     ['the totals', () => checkTotals(life)],
+    ['what is given back', () => checkGivenBack(life)],
     ['the periods', () => checkPeriods(life)],
     ['what is due', () => checkNothingOverdue(life)],
   ];
@@ -66,6 +67,21 @@ async function checkTotals({ world, account: { id: accountId } }: Life): Promise
       `${number}, ${status}`,
     );
   }
+}
+
+/** Of no line more is given back, by credit notes and later credits together, than it came to. */
+async function checkGivenBack({ world, account: { id } }: Life): Promise<void> {
+  const rows = await world.rows(
+    sql<{ line: string }>`
+      select l.description || ' over ' || l.amount_minor || ' on ' || i.id as line
+      from invoice_line l join invoice i on i.account_id = l.account_id and i.id = l.invoice_id
+      where l.account_id = ${id} and l.amount_minor > 0 and l.amount_minor - l.discount_minor <
+        (select coalesce(sum(n.amount_minor), 0) from credit_note_line n join credit_note c on c.account_id = n.account_id
+          and c.id = n.credit_note_id and c.status = 'ISSUED' where n.account_id = l.account_id and n.invoice_line_id = l.id)
+        - (select coalesce(sum(k.amount_minor), 0) from invoice_line k join invoice g on g.account_id = k.account_id
+          and g.id = k.invoice_id and g.status <> 'VOID' where k.account_id = l.account_id and k.credits_line_id = l.id)`,
+  );
+  assert.deepEqual(rows, []);
 }
 
 /** Time has arrived: nothing is due any more. */

@@ -151,6 +151,16 @@ async function compare(
   const applied = shown.invoice?.walletAppliedMinor ?? 0n;
   const after = await balanceOf(world, account.id, 'wallet');
   assert.equal(after - before, shown.creditMinor - applied, `${operation}: the credit is what was shown`);
+  const unpaid = shown.unpaidInvoice;
+  if (!unpaid) return;
+  const left = await em.findOneOrFail(Invoice, { accountId: account.id, id: unpaid.id });
+  const own = { accountId: account.id, invoiceId: unpaid.id };
+  const leftLines = await em.find(InvoiceLine, own, { orderBy: { position: 'asc' } });
+  assert.deepEqual(
+    [sums(left, leftLines), left.status, left.amountDueMinor],
+    [sums(unpaid, unpaid.draftLines), unpaid.status, unpaid.amountDueMinor],
+    `${operation}: the unpaid invoice is left as it was shown`,
+  );
 }
 
 const sums = (invoice: Invoice, lines: readonly InvoiceLine[]) => ({

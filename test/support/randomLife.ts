@@ -193,6 +193,9 @@ const acts = {
       : ({ transactionId, action: 'REPLACE', value: String(random.int(0, 90)) } as const);
     await correctUsage(world.deps, account.actor, { ...key(), corrections: [correction] });
   },
+  taxes: async ({ random, world, account }: Life) => {
+    await settle(world, account, { taxes: random.pick(taxes), taxExempt: random.chance(0.2) });
+  },
   badCard: async ({ random, world, account }: Life) => {
     await addCard(world, account, random.pick(badCards));
   },
@@ -223,6 +226,7 @@ const odds: Record<Act, number> = {
   item: 4,
   creditNote: 5,
   correction: 6,
+  taxes: 1,
   badCard: 2,
   goodCard: 5,
   pay: 3,

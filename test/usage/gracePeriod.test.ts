@@ -179,7 +179,7 @@ test('numbers are given when invoices become final, without gaps, in whatever or
   await expectSoundLedger(world, account.id);
 });
 
-test('what a DRAFT will bill counts as paid for a change of plan meanwhile', async () => {
+test('what a change of plan leaves unused of the fee on a DRAFT comes off that DRAFT, as nobody has paid it', async () => {
   const account = await patient();
   await at('2024-05-01T00:01:00Z');
   await changePlan(world.deps, account.actor, {
@@ -192,8 +192,8 @@ test('what a DRAFT will bill counts as paid for a change of plan meanwhile', asy
   await at('2024-05-02T00:05:00Z');
   expect((await invoicesOf(world, account)).map((invoice) => [invoice.reason, invoice.totalMinor])).toEqual([
     ['subscription_create', 3000n],
-    ['subscription_change', 3000n],
-    ['subscription_cycle', 3000n],
+    ['subscription_change', 6000n],
+    ['subscription_cycle', 0n],
   ]);
   await expectSoundLedger(world, account.id);
 });
