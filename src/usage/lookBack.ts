@@ -2,8 +2,8 @@ import { readingsOf } from '../domain/aggregate.js';
 import type { Tx } from '../platform/db.js';
 import { instantOf, rowsOf, sql } from '../platform/sql.js';
 import { countedEvents } from './countedEvents.js';
+import type { LockedWindow } from './lockedWindows.js';
 import { type DatedUsageEvent, propertyText } from './usageEvent.js';
-import type { LockedWindow } from './windows.js';
 
 // What a batch has to know of the events before it. Most metrics' counters need nothing; each of these is one statement
 // more, and only where the batch has such an event.

@@ -1,101 +1,18 @@
 import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
 import type { PlanFeature } from '../catalog/plan.entity.js';
 import { Decimal, zero } from '../domain/decimal.js';
-import type { Period } from '../domain/period.js';
-import type { ChargeModel } from '../domain/rating.js';
 import { crossThresholds } from '../domain/thresholds.js';
-import { type UsageWindow as DomainWindow, lateMs } from '../domain/usage.js';
 import type { LineDraft } from '../invoice/issueInvoice.js';
 import type { Tx } from '../platform/db.js';
 import { newId } from '../platform/ids.js';
-import { instantOf, rowsOf, sql } from '../platform/sql.js';
+import { rowsOf, sql } from '../platform/sql.js';
 import { endedAt, movedPeriod } from './countedEvents.js';
-import { type FreshTerms, freshWindows, freshWindowsOf, type GrantedTerms, termsUnder } from './freshWindows.js';
-import { usageLine, usageLineOf } from './rateWindow.js';
+import { type FreshTerms, freshWindowsOf, termsUnder } from './freshWindows.js';
+import { usageLineOf } from './rateWindow.js';
 import { UsageWindow } from './usage.entity.js';
 import { presentThreshold } from './usage.present.js';
 
-interface RawWindow {
-  id: string;
-  metric_code: string;
-  aggregation: DomainWindow['aggregation'];
-  period_start: string;
-  period_end: string;
-  limit_quantity: string | null;
-  overage: DomainWindow['overage'];
-  charge: ChargeModel | null;
-  currency: string;
-  used: string;
-  event_count: number;
-  latest_at: string | null;
-  threshold_percents: string[];
-  fired_percents: string[];
-  closed_at: string | null;
-  subscription_id: string;
-  property: string | null;
-  opening_level: string | null;
-  opening_at: string | null;
-  level: string | null;
-  accrued: string | null;
-  draft_invoice_id: string | null;
-}
-
-/** A window as the domain sees it, and whose it is. */
-export interface LockedWindow extends DomainWindow {
-  subscriptionId: string;
-}
-
-/** Locks, in one statement, the account's windows that these events may count in. */
-export function lockWindows(tx: Tx, events: readonly { metric: string; timestamp: Date }[]): Promise<LockedWindow[]> {
-  const metrics = [...new Set(events.map((event) => event.metric))];
-  const earliestMs = events.reduce((min, event) => Math.min(min, event.timestamp.getTime()), Number.POSITIVE_INFINITY);
-  return lockWindowsWhere(
-    tx,
-    sql<boolean>`w.metric_code = any(${metrics}::text[]) and (w.closed_at is null
-      or (w.period_end > ${new Date(earliestMs)} and w.period_end > ${new Date(tx.now.getTime() - lateMs)}))`,
-  );
-}
-
-/** Ordered by id, so that no two transactions wait for each other in a circle. */
-export async function lockWindowsWhere(tx: Tx, condition: ReturnType<typeof sql<boolean>>): Promise<LockedWindow[]> {
-  const rows = await rowsOf(
-    tx.em,
-    sql<RawWindow>`
-      select w.id, w.metric_code, w.aggregation, w.period_start, w.period_end, w.limit_quantity, w.overage, w.charge, w.currency, w.used,
-        w.event_count, w.latest_at, w.threshold_percents::text[], w.fired_percents::text[], w.closed_at, w.subscription_id, m.property,
-        w.opening_level, w.opening_at, w.level, w.accrued, w.draft_invoice_id
-      from usage_window w left join metric m on m.code = w.metric_code
-      where w.account_id = ${tx.accountId} and (${condition})
-      order by w.id for update of w`,
-  );
-  return rows.map((row) => ({
-    id: row.id,
-    metric: row.metric_code,
-    aggregation: row.aggregation,
-    period: { start: instantOf(row.period_start), end: instantOf(row.period_end) },
-    limit: row.limit_quantity === null ? null : new Decimal(row.limit_quantity),
-    overage: row.overage,
-    charge: row.charge,
-    currency: row.currency,
-    used: new Decimal(row.used),
-    eventCount: row.event_count,
-    latestAt: row.latest_at === null ? null : instantOf(row.latest_at),
-    percents: row.threshold_percents.map(Number),
-    fired: row.fired_percents.map(Number),
-    closedAt: row.closed_at === null ? null : instantOf(row.closed_at),
-    subscriptionId: row.subscription_id,
-    property: row.property,
-    knownValues: new Set<string>(),
-    opening:
-      row.opening_level === null
-        ? null
-        : { level: new Decimal(row.opening_level), at: row.opening_at === null ? null : instantOf(row.opening_at) },
-    level: row.level === null ? null : new Decimal(row.level),
-    accrued: row.accrued === null ? null : new Decimal(row.accrued),
-    readings: null,
-    draftInvoiceId: row.draft_invoice_id,
-  }));
-}
+// How windows begin, change with the plan, and end.
 
 export interface WindowTerms extends FreshTerms {
   subscriptionId: string;
@@ -213,54 +130,8 @@ export async function vacateStart(tx: Tx, { subscriptionId, at }: { subscription
   );
 }
 
-/** The lines that `closeWindows` would return, from counters that may still move: what a preview shows. */
-export async function usageSoFar(
-  em: EntityManager,
-  { accountId, subscriptionId, at }: { accountId: string; subscriptionId: string; at: Date },
-): Promise<LineDraft[]> {
-  const windows = await em.find(
-    UsageWindow,
-    { accountId, subscriptionId, closedAt: null },
-    { disableIdentityMap: true, orderBy: { id: 'asc' } },
-  );
-  return (await endWindows(em, windows, at)).flatMap(endedLine);
-}
-
-/** What a change does to the windows before they are billed. */
-export interface WindowsAfter extends GrantedTerms {
-  period: Period;
-  /** The open windows go on under these features (a change of plan); else all begin afresh (a first period, a pause's end). */
-  goOn: boolean;
-  subscriptionId: string | null;
-}
-
-/** What the account's windows would bill at the end of their period with the usage so far; undefined `after`: as they are. */
-export async function usageToBill(
-  em: EntityManager,
-  { accountId, currency, after }: { accountId: string; currency: string; after?: WindowsAfter | undefined },
-): Promise<LineDraft[]> {
-  const windows = await em.find(
-    UsageWindow,
-    { accountId, closedAt: null },
-    { disableIdentityMap: true, orderBy: { id: 'asc' } },
-  );
-  if (!after) return windows.flatMap(usageLine);
-  const { features, period, goOn, subscriptionId } = after;
-  const going = goOn ? windows : [];
-  const moved = await Promise.all(
-    going.map(async (window) => ({
-      ...window,
-      ...(await movedPeriod(em, window, period)),
-      ...termsUnder(after, window.metricCode),
-    })),
-  );
-  const unknown = withoutWindow(features, going);
-  const fresh = await freshWindows(em, { ...after, accountId, subscriptionId, features: unknown, currency });
-  return [...moved, ...fresh].flatMap(usageLine);
-}
-
 /** Those of the features whose metric has no window yet. */
-const withoutWindow = (features: readonly PlanFeature[], windows: readonly UsageWindow[]): PlanFeature[] =>
+export const withoutWindow = (features: readonly PlanFeature[], windows: readonly UsageWindow[]): PlanFeature[] =>
   features.filter((f) => f.metricCode != null && !windows.some((window) => window.metricCode === f.metricCode));
 
 /** The subscription's open windows, locked: no usage counts in them until the transaction ends. */
