@@ -133,7 +133,7 @@ export class UsageProposalResolver {
 export class CorrectUsageResolver {
   @Mutation(() => CorrectUsagePayload, {
     description:
-      'Takes usage events back or changes what they say, and proposes what follows for invoices that are final',
+      'Takes usage events back or changes what they say, and proposes what follows for invoices that are final. Needs the scope usage:correct',
   })
   correctUsage(
     @Arg('input', () => CorrectUsageInput) { idempotencyKey, corrections }: CorrectUsageInput,

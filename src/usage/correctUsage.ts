@@ -48,7 +48,7 @@ export async function correctUsage(
   actor: Actor,
   { idempotencyKey: key, corrections: inputs }: CorrectUsageInput,
 ): Promise<CorrectUsageAnswer> {
-  requireScope(actor, 'usage:write');
+  requireScope(actor, 'usage:correct');
   const corrections = parseAll(inputs);
   const ids = corrections.map(({ transactionId }) => transactionId);
   const claim = { operation: 'correctUsage', key, input: { corrections } };
