@@ -33,8 +33,8 @@ export interface UsageWindow {
   level: Decimal | null;
   accrued: Decimal | null;
   /**
-   * WEIGHTED_SUM: the readings by time, complete from before the batch's earliest event on; `null` until somebody asks for
-   * them (`lacking`). A batch in order of time needs none.
+   * WEIGHTED_SUM: by time the readings that the batch's go between, and the last one; `null` until somebody asks for them
+   * (`lacking`). A batch in order of time needs none.
    */
   readings: readonly Reading[] | null;
   /** When its usage was billed; a closed window takes no more events, unless its invoice still waits for them. */
