@@ -91,6 +91,16 @@ async function weightedSumOf(em: EntityManager, window: Counted): Promise<Count>
   return { used: weightedUse({ accrued, last, period }), eventCount: row!.n, latestAt, level, accrued };
 }
 
+/** The time whose events a window counts: its period, or what of it had passed when the metric left the plan. */
+export const countedPeriod = ({
+  periodStart: start,
+  periodEnd,
+  withdrawnAt,
+}: Pick<UsageWindow, 'periodStart' | 'periodEnd' | 'withdrawnAt'>): Period => ({
+  start,
+  end: withdrawnAt ?? periodEnd,
+});
+
 type MovedPeriod = Pick<UsageWindow, 'periodStart' | 'periodEnd' | 'used' | 'accrued'>;
 
 /**
@@ -100,16 +110,20 @@ type MovedPeriod = Pick<UsageWindow, 'periodStart' | 'periodEnd' | 'used' | 'acc
 export async function movedPeriod(em: EntityManager, window: UsageWindow, period: Period): Promise<MovedPeriod> {
   const { accountId, id, aggregation, used, accrued = null } = window;
   const moved = { periodStart: period.start, periodEnd: period.end };
-  const isSame = +window.periodStart === +period.start && +window.periodEnd === +period.end;
+  const { start, end } = countedPeriod(window);
+  const isSame = +start === +period.start && +end === +period.end;
   if (aggregation !== 'WEIGHTED_SUM' || isSame) return { ...moved, used, accrued };
   const opening = { level: new Decimal(window.openingLevel ?? 0), at: window.openingAt ?? null };
   const count = await recount(em, { accountId, id, aggregation, opening, period });
   return { ...moved, used: count.used.toFixed(), accrued: count.accrued!.toFixed() };
 }
 
-/** The window ending at `at`, if that is sooner; never before its start, whatever the clocks of two processes say. */
-export function endedAt(em: EntityManager, window: UsageWindow, at: Date): Promise<MovedPeriod> {
-  const { periodStart: start, periodEnd } = window;
-  const end = at < periodEnd ? (at > start ? at : start) : periodEnd;
-  return movedPeriod(em, window, { start, end });
+/**
+ * The window ending at `at`, if that is sooner; never before its start, whatever the clocks of two processes say. One whose metric
+ * left the plan ends with the others, and weighs no more than it did.
+ */
+export async function endedAt(em: EntityManager, window: UsageWindow, at: Date): Promise<MovedPeriod> {
+  const { periodStart: start, periodEnd: last, withdrawnAt } = window;
+  const end = at < last ? (at > start ? at : start) : last;
+  return { ...(await movedPeriod(em, window, { start, end: withdrawnAt ?? end })), periodEnd: end };
 }

@@ -12,6 +12,7 @@ interface RawWindow {
   aggregation: DomainWindow['aggregation'];
   period_start: string;
   period_end: string;
+  withdrawn_at: string | null;
   limit_quantity: string | null;
   overage: DomainWindow['overage'];
   charge: ChargeModel | null;
@@ -52,7 +53,7 @@ export async function lockWindowsWhere(tx: Tx, condition: ReturnType<typeof sql<
   const rows = await rowsOf(
     tx.em,
     sql<RawWindow>`
-      select w.id, w.metric_code, w.aggregation, w.period_start, w.period_end, w.limit_quantity, w.overage, w.charge, w.currency, w.used,
+      select w.id, w.metric_code, w.aggregation, w.period_start, w.period_end, w.withdrawn_at, w.limit_quantity, w.overage, w.charge, w.currency, w.used,
         w.event_count, w.latest_at, w.threshold_percents::text[], w.fired_percents::text[], w.closed_at, w.subscription_id, m.property,
         w.opening_level, w.opening_at, w.level, w.accrued, w.draft_invoice_id
       from usage_window w left join metric m on m.code = w.metric_code
@@ -63,7 +64,8 @@ export async function lockWindowsWhere(tx: Tx, condition: ReturnType<typeof sql<
     id: row.id,
     metric: row.metric_code,
     aggregation: row.aggregation,
-    period: { start: instantOf(row.period_start), end: instantOf(row.period_end) },
+    period: { start: instantOf(row.period_start), end: instantOf(row.withdrawn_at ?? row.period_end) },
+    billedAt: row.withdrawn_at !== null && row.closed_at === null ? null : instantOf(row.period_end),
     limit: row.limit_quantity === null ? null : new Decimal(row.limit_quantity),
     overage: row.overage,
     charge: row.charge,

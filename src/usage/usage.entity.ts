@@ -18,6 +18,8 @@ export const UsageWindow = defineEntity({
     aggregation: p.enum(aggregations),
     periodStart: instant(),
     periodEnd: instant(),
+    /** When a change of plan took the metric away: it counts until then, on the terms it had, and is billed with the others. */
+    withdrawnAt: instant().nullable(),
     limit: exact().nullable().name('limit_quantity'),
     overage: p.enum(overagePolicies),
     /** How use over the limit is priced, or all use where there is no limit; null when nothing is charged. */

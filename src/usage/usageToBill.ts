@@ -1,11 +1,10 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Period } from '../domain/period.js';
 import type { LineDraft } from '../invoice/issueInvoice.js';
-import { movedPeriod } from './countedEvents.js';
-import { freshWindows, type GrantedTerms, termsUnder } from './freshWindows.js';
+import { freshWindows, type GrantedTerms } from './freshWindows.js';
 import { usageLine } from './rateWindow.js';
 import { UsageWindow } from './usage.entity.js';
-import { endedLine, endWindows, withoutWindow } from './windows.js';
+import { changedWindow, endedLine, endWindows, withoutWindow } from './windows.js';
 
 // What usage would add to an invoice, from counters that may still move: what previews show. Changes nothing.
 
@@ -25,6 +24,8 @@ export async function usageSoFar(
 /** What a change does to the windows before they are billed. */
 export interface WindowsAfter extends GrantedTerms {
   period: Period;
+  /** When it takes effect. */
+  at: Date;
   /** The open windows go on under these features (a change of plan); else all begin afresh (a first period, a pause's end). */
   goOn: boolean;
   subscriptionId: string | null;
@@ -41,14 +42,10 @@ export async function usageToBill(
     { disableIdentityMap: true, orderBy: { id: 'asc' } },
   );
   if (!after) return windows.flatMap(usageLine);
-  const { features, period, goOn, subscriptionId } = after;
+  const { features, goOn, subscriptionId } = after;
   const going = goOn ? windows : [];
   const moved = await Promise.all(
-    going.map(async (window) => ({
-      ...window,
-      ...(await movedPeriod(em, window, period)),
-      ...termsUnder(after, window.metricCode),
-    })),
+    going.map(async (window) => ({ ...window, ...(await changedWindow(em, window, after)) })),
   );
   const unknown = withoutWindow(features, going);
   const fresh = await freshWindows(em, { ...after, accountId, subscriptionId, features: unknown, currency });

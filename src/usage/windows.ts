@@ -1,14 +1,15 @@
 import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
 import type { PlanFeature } from '../catalog/plan.entity.js';
 import { Decimal, zero } from '../domain/decimal.js';
+import type { Period } from '../domain/period.js';
 import { crossThresholds } from '../domain/thresholds.js';
 import type { LineDraft } from '../invoice/issueInvoice.js';
 import type { Tx } from '../platform/db.js';
 import { newId } from '../platform/ids.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import { endedAt, movedPeriod } from './countedEvents.js';
-import { type FreshTerms, freshWindowsOf, termsUnder } from './freshWindows.js';
-import { usageLineOf } from './rateWindow.js';
+import { type FreshTerms, freshWindowsOf, type GrantedTerms, termsUnder } from './freshWindows.js';
+import { usageLine } from './rateWindow.js';
 import { UsageWindow } from './usage.entity.js';
 import { presentThreshold } from './usage.present.js';
 
@@ -37,6 +38,36 @@ export async function openAllWindows(
   }
 }
 
+/** How an open window goes on after a change of plan. */
+type Changed = Pick<
+  UsageWindow,
+  'periodStart' | 'periodEnd' | 'withdrawnAt' | 'used' | 'accrued' | 'limit' | 'overage' | 'charge'
+>;
+
+/**
+ * An open window after a change of plan at `at`; changes nothing. It keeps its count and takes the new terms. Where the new plan
+ * doesn't grant the metric and its use is charged, what was used until then is still owed: on the terms it had it
+ * waits for the end of the period. Not on the change's own invoice: the change may be declined, and usage goes on until it is paid.
+ */
+export async function changedWindow(
+  em: EntityManager,
+  window: UsageWindow,
+  { period, at, ...terms }: GrantedTerms & { period: Period; at: Date },
+): Promise<Changed> {
+  const { periodStart, limit, overage, charge, withdrawnAt } = window;
+  const isGranted = terms.features.some(({ metricCode }) => metricCode === window.metricCode);
+  if (!isGranted && overage === 'CHARGE' && charge != null) {
+    const isCut = periodStart < period.start; // a new period begins with the change
+    const end = withdrawnAt ?? (isCut ? period.start : at > periodStart ? at : periodStart);
+    const ended = await movedPeriod(em, window, { start: periodStart, end });
+    const periodEnd = isCut ? period.start : period.end;
+    return { ...ended, periodEnd, withdrawnAt: end, limit, overage, charge };
+  }
+  const start = periodStart < period.start ? period.start : periodStart;
+  const moved = await movedPeriod(em, window, { start, end: period.end });
+  return { ...moved, withdrawnAt: null, ...termsUnder(terms, window.metricCode) };
+}
+
 /**
  * Gives the open windows the limits and the period of another plan; counts stay. Thresholds are re-armed or fired by the
  * new limits. Where the period begins anew, the time before it is left to a closed window without a count, so that events
@@ -46,16 +77,16 @@ export async function changeWindowLimits(tx: Tx, terms: WindowTerms): Promise<vo
   const windows = await lockOpenWindows(tx, terms.subscriptionId);
   for (const window of windows) {
     const { periodStart } = window;
-    const start = periodStart < terms.period.start ? terms.period.start : periodStart;
-    const moved = await movedPeriod(tx.em, window, { start, end: terms.period.end });
-    if (periodStart < start) {
-      window.periodStart = start;
+    const after = await changedWindow(tx.em, window, { ...terms, at: tx.now });
+    if (periodStart < after.periodStart) {
+      window.periodStart = after.periodStart;
       await tx.em.flush(); // makes room for the one left behind: a metric has one window at a start
       tx.em.create(UsageWindow, {
         ...window,
         id: newId(),
         periodStart,
-        periodEnd: start,
+        periodEnd: after.periodStart,
+        withdrawnAt: null,
         closedAt: tx.now,
         used: '0',
         eventCount: 0,
@@ -67,9 +98,8 @@ export async function changeWindowLimits(tx: Tx, terms: WindowTerms): Promise<vo
         firedPercents: [],
       });
     }
-    Object.assign(window, termsUnder(terms, window.metricCode));
-    Object.assign(window, moved);
-    fireThresholds(tx, window, terms.timeZone);
+    Object.assign(window, after);
+    if (after.withdrawnAt == null) fireThresholds(tx, window, terms.timeZone);
   }
   await openWindows(tx, { ...terms, features: withoutWindow(terms.features, windows) });
 }
@@ -101,7 +131,7 @@ export async function endWindows(em: EntityManager, windows: readonly UsageWindo
 }
 
 /** What a window that ends so adds to the invoice. */
-export const endedLine = ({ window, end }: Ending): LineDraft[] => usageLineOf(window, end);
+export const endedLine = ({ window, end }: Ending): LineDraft[] => usageLine({ ...window, ...end });
 
 export function closeEach(
   tx: Tx,

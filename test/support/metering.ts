@@ -2,6 +2,7 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { aggregate, type CountedEvent } from '../../src/domain/aggregate.js';
 import { Decimal } from '../../src/domain/decimal.js';
 import { instantOf, rowsOf, sql } from '../../src/platform/sql.js';
+import { countedPeriod } from '../../src/usage/countedEvents.js';
 import { recordUsage, type UsageEventInput } from '../../src/usage/recordUsage.js';
 import { UsageWindow } from '../../src/usage/usage.entity.js';
 import { freshKey } from './billing.js';
@@ -88,7 +89,8 @@ export async function expectCountersEqualEvents(world: World, { id: accountId }:
       window.openingLevel == null ? null : { level: new Decimal(window.openingLevel), at: window.openingAt ?? null };
     // One that made room for another at its very start keeps no time of its own (see vacateStart).
     const vacated = window.closedAt != null && window.periodEnd.getTime() - window.periodStart.getTime() < 1_000;
-    const period = { start: vacated ? window.periodEnd : window.periodStart, end: window.periodEnd };
+    const counted = countedPeriod(window);
+    const period = { start: vacated ? counted.end : counted.start, end: counted.end };
     const { aggregation } = window;
     const fold = aggregate({ aggregation, opening, period, events: await countedEvents(em, window) });
     const shown = (value: { toString(): string } | null | undefined) =>
