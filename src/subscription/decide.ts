@@ -2,8 +2,9 @@ import { Decimal } from '../domain/decimal.js';
 import { afterStep, firstPeriod, fullPeriod, type Lifecycle, type Step, sameRhythm } from '../domain/lifecycle.js';
 import type { Period } from '../domain/period.js';
 import { type Fraction, type Proration, type Spread, unusedFraction, unusedMinor } from '../domain/proration.js';
+import type { InvoiceMinimum } from '../invoice/invoice.entity.js';
 import type { LineDraft } from '../invoice/issueInvoice.js';
-import { chargeLines, creditLines, feeLine, feeMinor, minimumSpendLines, type Terms } from './lines.js';
+import { chargeLines, creditLines, feeLine, feeMinor, minimumSpendLines, owedMinimum, type Terms } from './lines.js';
 
 // What a change of a subscription costs. Pure: the change and its preview both ask here.
 
@@ -151,6 +152,16 @@ export function decideArrears({
   return status === 'TRIALING'
     ? [...usage]
     : [...usage, ...minimumSpendLines({ plan, period, cutAt, usage, timeZone, waits })];
+}
+
+/** What those lines come to at the least, for the invoice to keep: later corrections ask it. */
+export function minimumOf(
+  { status, terms: plan, period, timeZone }: Lifecycle<Terms>,
+  cutAt?: Date,
+): InvoiceMinimum | undefined {
+  if (status === 'TRIALING' || status === 'PAUSED') return undefined;
+  const owed = owedMinimum({ plan, period, cutAt, timeZone });
+  return owed && { planCode: plan.code, amountMinor: owed.owedMinor.toString() };
 }
 
 /**

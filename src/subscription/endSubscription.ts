@@ -3,7 +3,7 @@ import { issueInvoice } from '../invoice/issueInvoice.js';
 import { defaultPaymentMethod } from '../payment/paymentMethods.js';
 import type { Tx } from '../platform/db.js';
 import { closeWindows } from '../usage/windows.js';
-import { decideStop, type PaidFee } from './decide.js';
+import { decideStop, minimumOf, type PaidFee } from './decide.js';
 import { fieldsOf, readState } from './state.js';
 import type { Subscription } from './subscription.entity.js';
 import { emitSubscription } from './subscriptions.js';
@@ -19,7 +19,7 @@ export async function endSubscription(
 ): Promise<string | undefined> {
   const state = await readState(tx.em, subscription);
   const { start, end } = state.period;
-  const usage = await closeWindows(tx, { subscriptionId: subscription.id, at });
+  const usage = await closeWindows(tx, { subscriptionId: subscription.id, at, invoiceId });
   const lines = decideStop({ state, at, usage, paid });
   let paymentId: string | undefined;
   if (lines.length > 0) {
@@ -30,6 +30,7 @@ export async function endSubscription(
       subscriptionId: subscription.id,
       period: { start, end: at < end ? at : end },
       lines,
+      minimumSpend: minimumOf(state, at),
       issuedAt: at,
       collectFrom,
     }));

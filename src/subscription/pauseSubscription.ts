@@ -13,7 +13,7 @@ import { newId } from '../platform/ids.js';
 import { checkQuote, inputHashOf, openQuote } from '../platform/quote.js';
 import { usageSoFar } from '../usage/usageToBill.js';
 import { closeWindows, lockOpenWindows, openWindows, vacateStart } from '../usage/windows.js';
-import { decideStop, type PaidFee } from './decide.js';
+import { decideStop, minimumOf, type PaidFee } from './decide.js';
 import { paidFee } from './paidFee.js';
 import { fingerprintOf, quotedAmounts } from './quote.js';
 import { catchUp } from './renew.js';
@@ -149,7 +149,7 @@ export async function stopForPause(
   const { timeZone, currency } = await em.findOneOrFail(Account, { id: accountId });
   const { id: subscriptionId } = subscription;
   const state = await readState(em, subscription);
-  const usage = await closeWindows(tx, { subscriptionId, at });
+  const usage = await closeWindows(tx, { subscriptionId, at, invoiceId });
   const lines = decideStop({ state, at, usage, paid });
   const after = paused(state, { at, resumeAt });
   let paymentId: string | undefined;
@@ -160,6 +160,7 @@ export async function stopForPause(
       subscriptionId,
       period: after.period,
       lines,
+      minimumSpend: minimumOf(state, at),
       issuedAt: at,
       collectFrom: await defaultPaymentMethod(em, accountId),
     }));

@@ -113,6 +113,7 @@ function begin(
         firedPercents: [],
         closedAt: null,
         draftInvoiceId: null,
+        invoiceId: null,
       },
     ];
   });

@@ -40,10 +40,13 @@ export const UsageWindow = defineEntity({
     accrued: p.decimal().precision(60).scale(12).nullable(),
     /** The invoice that waits as DRAFT for this period's late events; they still count here until it is finalised. */
     draftInvoiceId: p.uuid().nullable(),
+    /** The invoice that billed it when it closed; of a period with nothing to bill none may have been issued. */
+    invoiceId: p.uuid().nullable(),
     /** Set when its usage was invoiced: nothing counts here after that, but late events while the invoice is a draft. */
     closedAt: instant().nullable(),
   },
   uniques: [{ properties: ['accountId', 'metricCode', 'periodStart', 'subscriptionId'] }],
+  indexes: [{ properties: ['accountId', 'invoiceId'] }],
 });
 export type UsageWindow = InferEntity<typeof UsageWindow>;
 

@@ -105,16 +105,23 @@ export async function changeWindowLimits(tx: Tx, terms: WindowTerms): Promise<vo
 }
 
 /**
- * Ends the open windows at `at` and returns what they add to the invoice: one line for each whose use costs something. With the
+ * Ends the open windows at `at` and returns what they add to `invoiceId`: one line for each whose use costs something. With the
  * invoice that waits as DRAFT for their late events they still count, until `finalizeDrafts` takes their last word.
  */
 export async function closeWindows(
   tx: Tx,
-  { subscriptionId, at, draftInvoiceId }: { subscriptionId: string; at: Date; draftInvoiceId?: string | undefined },
+  { subscriptionId, ...closing }: { subscriptionId: string } & Closing,
 ): Promise<LineDraft[]> {
-  const ending = await endWindows(tx.em, await lockOpenWindows(tx, subscriptionId), at);
-  closeEach(tx, ending, { at, draftInvoiceId });
+  const ending = await endWindows(tx.em, await lockOpenWindows(tx, subscriptionId), closing.at);
+  closeEach(tx, ending, closing);
   return ending.flatMap(endedLine);
+}
+
+/** When windows close, the invoice that bills them, and the one that waits as DRAFT for their late events. */
+export interface Closing {
+  at: Date;
+  invoiceId?: string | undefined;
+  draftInvoiceId?: string | undefined;
 }
 
 /** A window, and how it is when it ends. */
@@ -133,13 +140,11 @@ export async function endWindows(em: EntityManager, windows: readonly UsageWindo
 /** What a window that ends so adds to the invoice. */
 export const endedLine = ({ window, end }: Ending): LineDraft[] => usageLine({ ...window, ...end });
 
-export function closeEach(
-  tx: Tx,
-  ending: readonly Ending[],
-  { at, draftInvoiceId }: { at: Date; draftInvoiceId?: string | undefined },
-): void {
-  for (const { window, end } of ending)
-    Object.assign(window, end, { closedAt: at, draftInvoiceId: draftInvoiceId ?? null });
+export function closeEach(tx: Tx, ending: readonly Ending[], { at, invoiceId, draftInvoiceId }: Closing): void {
+  for (const { window, end } of ending) {
+    const billed = { closedAt: at, invoiceId: invoiceId ?? null, draftInvoiceId: draftInvoiceId ?? null };
+    Object.assign(window, end, billed);
+  }
   tx.touchUsage();
 }
 
