@@ -8,6 +8,8 @@ import { Migration20261124140000 } from './Migration20261124140000.js';
 import { Migration20261124160000 } from './Migration20261124160000.js';
 import { Migration20261124170000 } from './Migration20261124170000.js';
 import { Migration20261125002420 } from './Migration20261125002420.js';
+import { Migration20261125003227 } from './Migration20261125003227.js';
+import { Migration20261125004300 } from './Migration20261125004300.js';
 
 /** Every migration, in order. A list and not a folder scan, so that what runs is what was compiled with the rest. */
 export const migrations = [
@@ -21,4 +23,6 @@ export const migrations = [
   Migration20261124160000,
   Migration20261124170000,
   Migration20261125002420,
+  Migration20261125003227,
+  Migration20261125004300,
 ].map((migration) => ({ name: migration.name, class: migration }));

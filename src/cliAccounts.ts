@@ -80,9 +80,11 @@ export function addKeyCommands(program: Command, terminal: Terminal): void {
     .description('make a key; its token is shown once')
     .option('--account <id>', 'the account it acts on (acct_…)')
     .option('--operator', 'a key that belongs to no account and names one per request')
-    .option('--scopes <scopes...>', 'RESOURCE:ACTION, separated by commas or spaces, e.g. usage:write,invoices:read', [
-      '*:*',
-    ])
+    .option(
+      '--scopes <scopes...>',
+      'RESOURCE:ACTION, separated by commas or spaces, e.g. usage:write,usage:correct,invoices:read',
+      ['*:*'],
+    )
     .option('--expires-in <time>', '30s, 15m, 1h or 7d; without it, never', parseDuration)
     .option('--name <name>', 'a name to know it by')
     .option('--json', 'one JSON document')

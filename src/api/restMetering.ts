@@ -82,7 +82,7 @@ export const meteringRoutes: readonly Route[] = [
   route({
     method: 'POST',
     path: '/usage/corrections',
-    scope: 'usage:write',
+    scope: 'usage:correct',
     body: usageCorrectionsBody,
     handle: async ({ deps, actor, em, accountId, idempotencyKey }, { corrections }) => {
       const { correctionIds, proposals, replayed } = await correctUsage(deps, actor, { idempotencyKey, corrections });

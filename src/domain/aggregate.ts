@@ -56,7 +56,7 @@ export function weightedUse({ accrued, last, period }: { accrued: Decimal; last:
 }
 
 /**
- * Where a reading goes among `readings`, which ascend in time and are complete from the first on, and what it adds to the
+ * Where a reading goes among `readings`, which ascend in time and have those beside it, and what it adds to the
  * level × milliseconds accrued until the last of them (or until itself, when it is the new last). Of two at the same
  * instant the later in order holds.
  */
@@ -78,7 +78,7 @@ export function placeReading(
 
 /**
  * What all events of a window come to, in the order in which they were accepted: the truth that the running counter of
- * `decideUsage` keeps up with, and what a correction counts anew. Of `opening` only the levels (LATEST, WEIGHTED_SUM) know.
+ * `decideUsage` keeps up with, and that the database is asked for where a window is counted anew (`recount`). Of `opening` only the levels (LATEST, WEIGHTED_SUM) know.
  */
 export function aggregate({
   aggregation,

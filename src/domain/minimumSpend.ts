@@ -1,7 +1,11 @@
 import { majorUnits } from './money.js';
 import type { ExplanationStep } from './rating.js';
 
-/** What usage charges fall short of a minimum, never below 0, and the steps that say so. Minor units. */
+/** What usage charges fall short of a minimum, never below 0. */
+export const shortMinor = ({ owedMinor, spentMinor }: { owedMinor: bigint; spentMinor: bigint }): bigint =>
+  owedMinor > spentMinor ? owedMinor - spentMinor : 0n;
+
+/** The same, and the steps that say so. Minor units. */
 export function shortOfMinimum({
   owedMinor,
   spentMinor,
@@ -11,7 +15,7 @@ export function shortOfMinimum({
   spentMinor: bigint;
   currency: string;
 }): { amountMinor: bigint; steps: ExplanationStep[] } {
-  const amountMinor = owedMinor > spentMinor ? owedMinor - spentMinor : 0n;
+  const amountMinor = shortMinor({ owedMinor, spentMinor });
   const [owed, spent, short] = [owedMinor, spentMinor, amountMinor].map((minorUnits) =>
     majorUnits({ minorUnits, currency }),
   ) as [string, string, string];

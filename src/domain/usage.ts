@@ -10,7 +10,10 @@ export interface UsageWindow {
   id: string;
   metric: string;
   aggregation: Aggregation;
+  /** Whose events count: the subscription's period, or what of it had passed when its plan lost the metric. */
   period: Period;
+  /** The end of the period that it is billed with; `null` while it waits for that after its metric left the plan. */
+  billedAt: Date | null;
   /** `null` is unlimited. */
   limit: Decimal | null;
   overage: OveragePolicy;
@@ -33,8 +36,8 @@ export interface UsageWindow {
   level: Decimal | null;
   accrued: Decimal | null;
   /**
-   * WEIGHTED_SUM: the readings by time, complete from before the batch's earliest event on; `null` until somebody asks for
-   * them (`lacking`). A batch in order of time needs none.
+   * WEIGHTED_SUM: by time the readings that the batch's go between, and the last one; `null` until somebody asks for them
+   * (`lacking`). A batch in order of time needs none.
    */
   readings: readonly Reading[] | null;
   /** When its usage was billed; a closed window takes no more events, unless its invoice still waits for them. */
@@ -75,6 +78,7 @@ interface Counter {
   readonly window: UsageWindow;
   readonly startMs: number;
   readonly endMs: number;
+  readonly billedMs: number;
   readonly mostUsed: Decimal;
   used: Decimal;
   eventCount: number;
@@ -95,6 +99,7 @@ const startCounting = (window: UsageWindow): Counter => ({
   window,
   startMs: window.period.start.getTime(),
   endMs: window.period.end.getTime(),
+  billedMs: (window.billedAt ?? window.period.end).getTime(),
   mostUsed: mostUsed(window),
   used: window.used,
   eventCount: window.eventCount,
@@ -122,6 +127,7 @@ const mostUsed = ({ overage, charge, currency }: UsageWindow): Decimal =>
  * - The timestamp chooses the window. Up to 24 h after the end of one already closed, its events count in it while its
  *   invoice waits for them as a draft, and otherwise in the metric's next open window, marked late. More than 5 minutes
  *   ahead of `now` is refused.
+ *   A metric that a change of plan took away takes no event from then on, and those of before until it is billed.
  * - COUNT counts events whatever their value, UNIQUE distinct values of a property, which every event must have. SUM also
  *   takes negative values (reversals) down to a total of 0. MAX, LATEST and WEIGHTED_SUM take no negative value. For LATEST
  *   an event older than the latest is accepted without effect; for it and WEIGHTED_SUM, of two at the same instant the
@@ -167,8 +173,15 @@ export function decideUsage({
       return reject('INVALID', 'timestamp', message);
     }
 
-    const place = chooseCounter(countersByMetric.get(event.metric) ?? [], timestampMs, nowMs);
+    const own = countersByMetric.get(event.metric) ?? [];
+    const place = chooseCounter(own, timestampMs, nowMs);
     if (!place) {
+      const withdrawn = own.find((counter) => isAfterWithdrawal(counter, timestampMs));
+      if (withdrawn) {
+        const since = withdrawn.window.period.end.toISOString();
+        const message = `The plan grants no '${event.metric}' since ${since}, expected a timestamp before that`;
+        return reject('LIMIT_EXCEEDED', 'timestamp', message);
+      }
       const message =
         `No subscription period with metric '${event.metric}' covers ${event.timestamp.toISOString()}, or the one that ` +
         'does is closed and no open one takes its late events (up to 24 h after its end)';
@@ -204,11 +217,15 @@ function chooseCounter(
   const covering = counters.findLast(({ startMs, endMs }) => startMs <= timestampMs && timestampMs < endMs);
   if (!covering) return undefined;
   if (covering.window.closedAt === null) return { counter: covering, late: false };
-  if (nowMs >= covering.endMs + lateMs) return undefined;
+  if (nowMs >= covering.billedMs + lateMs) return undefined;
   if (covering.window.draftInvoiceId !== null) return { counter: covering, late: false };
   const next = counters.find(({ window, startMs }) => window.closedAt === null && startMs > covering.startMs);
   return next && { counter: next, late: true };
 }
+
+/** The plan lost the metric, whose use isn't billed yet. */
+const isAfterWithdrawal = ({ window, endMs }: Counter, timestampMs: number): boolean =>
+  window.billedAt === null && endMs <= timestampMs;
 
 const isOlder = ({ window, readings }: Counter, timestampMs: number): boolean =>
   window.aggregation === 'WEIGHTED_SUM' && timestampMs < readings[0]!.atMs;

@@ -7,7 +7,7 @@ import type { ExplanationStep } from '../domain/rating.js';
 import type { TaxTerms } from '../domain/tax.js';
 import { newId } from '../platform/ids.js';
 import { type BillingContext, type LiveCoupon, usesPeriods, type WaitingItem } from './billingContext.js';
-import type { Invoice, InvoiceLine } from './invoice.entity.js';
+import type { Invoice, InvoiceLine, InvoiceMinimum } from './invoice.entity.js';
 
 export interface LineDraft {
   kind: InvoiceLine['kind'];
@@ -34,6 +34,8 @@ export interface InvoiceDraft {
   reason: Invoice['reason'];
   subscriptionId: string | null;
   period: Period | null;
+  /** What its usage lines come to at the least; undefined: none. */
+  minimumSpend?: InvoiceMinimum | undefined;
   /** Its own; what waits for the account's next invoice is added to them. */
   lines: readonly LineDraft[];
 }
@@ -73,6 +75,7 @@ export function decideInvoice(draft: InvoiceDraft, context: BillingContext, now:
     totalMinor: 0n,
     discounts: [],
     taxes: [],
+    minimumSpend: draft.minimumSpend ?? null,
     taxExempt: context.taxExempt,
     creditAppliedMinor: 0n,
     creditNotedMinor: 0n,

@@ -43,6 +43,12 @@ export interface LineTaxRate {
   readonly inclusive: boolean;
 }
 
+/** What the usage on an invoice comes to at the least, and the plan that asks for it. Minor units as text. */
+export interface InvoiceMinimum {
+  readonly planCode: string;
+  readonly amountMinor: string;
+}
+
 export const Invoice = defineEntity({
   name: 'Invoice',
   tableName: 'invoice',
@@ -70,6 +76,8 @@ export const Invoice = defineEntity({
     totalMinor: minor(),
     discounts: p.json<InvoiceDiscount[]>(),
     taxes: p.json<InvoiceTax[]>(),
+    /** Null: none. Kept where usage reached it, too: corrections may take usage below it later. */
+    minimumSpend: p.json<InvoiceMinimum>().nullable(),
     taxExempt: p.boolean(),
     /** Paid by credit notes: its own, and the balance of earlier ones. */
     creditAppliedMinor: minor(),

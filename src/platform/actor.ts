@@ -10,7 +10,8 @@ export const resources = [
   'webhooks',
 ] as const;
 export type Resource = (typeof resources)[number];
-export type Scope = `${Resource}:${'read' | 'write'}`;
+/** Who may record usage, say from a browser, may not yet take it back: correcting is a scope of its own. */
+export type Scope = `${Resource}:${'read' | 'write'}` | 'usage:correct';
 
 /** Who acts, on which account. Every use case takes one and checks it first. */
 export interface Actor {
@@ -31,15 +32,15 @@ export const systemActor = (accountId: string): Actor => ({
   expiresAt: undefined,
 });
 
-const scopePattern = new RegExp(`^(\\*|${resources.join('|')}):(\\*|read|write)$`);
+const scopePattern = new RegExp(`^((\\*|${resources.join('|')}):(\\*|read|write)|usage:correct)$`);
 
-/** `usage:write`, `*:read`, `wallet:*`, `*:*`; the short form `*` is `*:*`. */
+/** `usage:write`, `usage:correct`, `*:read`, `wallet:*`, `*:*`; the short form `*` is `*:*`. */
 export function parseScope(text: string): string {
   const scope = text === '*' ? '*:*' : text;
   if (!scopePattern.test(scope)) {
     throw new BillingError(
       'INVALID',
-      `'${text.slice(0, 40)}' is not a scope: expected RESOURCE:ACTION with RESOURCE one of ${resources.join(', ')} or *, ACTION one of read, write or *`,
+      `'${text.slice(0, 40)}' is not a scope: expected RESOURCE:ACTION with RESOURCE one of ${resources.join(', ')} or *, ACTION one of read, write or *, or usage:correct`,
       {
         field: ['scopes'],
       },
@@ -48,10 +49,10 @@ export function parseScope(text: string): string {
   return scope;
 }
 
-/** Whoever may write may read the same: the answer to a change shows what was changed. */
+/** Whoever may write or correct may read the same: the answer to a change shows what was changed. */
 function hasScope(actor: Pick<Actor, 'scopes'>, scope: Scope): boolean {
   const [resource, action] = scope.split(':');
-  const actions = action === 'read' ? ['read', 'write', '*'] : [action, '*'];
+  const actions = action === 'read' ? ['read', 'write', 'correct', '*'] : [action, '*'];
   return actions.some((one) => actor.scopes.includes(`${resource}:${one}`) || actor.scopes.includes(`*:${one}`));
 }
 

@@ -3,8 +3,9 @@ import { giveBack } from '../domain/giveBack.js';
 import { afterStep, firstPeriod, fullPeriod, type Lifecycle, type Step, sameRhythm } from '../domain/lifecycle.js';
 import type { Period } from '../domain/period.js';
 import { type Proration, unusedFraction } from '../domain/proration.js';
+import type { InvoiceMinimum } from '../invoice/invoice.entity.js';
 import type { LineDraft } from '../invoice/issueInvoice.js';
-import { chargeLines, creditLines, feeLine, feeMinor, minimumSpendLines, type Terms } from './lines.js';
+import { chargeLines, creditLines, feeLine, feeMinor, minimumSpendLines, owedMinimum, type Terms } from './lines.js';
 import type { PaidFee } from './paidFee.js';
 import { dividedCredits, type TakeBack } from './takeBack.js';
 
@@ -148,6 +149,16 @@ export function decideArrears({
   return status === 'TRIALING'
     ? [...usage]
     : [...usage, ...minimumSpendLines({ plan, period, cutAt, usage, timeZone, waits })];
+}
+
+/** What those lines come to at the least, for the invoice to keep: later corrections ask it. */
+export function minimumOf(
+  { status, terms: plan, period, timeZone }: Lifecycle<Terms>,
+  cutAt?: Date,
+): InvoiceMinimum | undefined {
+  if (status === 'TRIALING' || status === 'PAUSED') return undefined;
+  const owed = owedMinimum({ plan, period, cutAt, timeZone });
+  return owed && { planCode: plan.code, amountMinor: owed.owedMinor.toString() };
 }
 
 /**

@@ -3,7 +3,7 @@ import { issueInvoice } from '../invoice/issueInvoice.js';
 import { defaultPaymentMethod } from '../payment/paymentMethods.js';
 import type { Tx } from '../platform/db.js';
 import { closeWindows } from '../usage/windows.js';
-import { decideStop } from './decide.js';
+import { decideStop, minimumOf } from './decide.js';
 import type { PaidFee } from './paidFee.js';
 import { fieldsOf, readState } from './state.js';
 import type { Subscription } from './subscription.entity.js';
@@ -21,7 +21,7 @@ export async function endSubscription(
 ): Promise<string | undefined> {
   const state = await readState(tx.em, subscription);
   const { start, end } = state.period;
-  const usage = await closeWindows(tx, { subscriptionId: subscription.id, at });
+  const usage = await closeWindows(tx, { subscriptionId: subscription.id, at, invoiceId });
   const { lines, takesBack } = decideStop({ state, at, usage, paid });
   await takeBack(tx, takesBack);
   let paymentId: string | undefined;
@@ -33,6 +33,7 @@ export async function endSubscription(
       subscriptionId: subscription.id,
       period: { start, end: at < end ? at : end },
       lines,
+      minimumSpend: minimumOf(state, at),
       issuedAt: at,
       collectFrom,
     }));

@@ -149,34 +149,42 @@ export function creditLines({
   });
 }
 
-/**
- * What a period's usage charges fall short of the plan's minimum spend. A period that was cut short, and the first part of
- * a calendar's, owe their share in days; the day on which it was cut counts as used.
- */
-export function minimumSpendLines({
-  plan,
-  period,
-  cutAt,
-  usage,
-  timeZone,
-  waits = false,
-}: {
+/** A period, as far as its plan's minimum spend is concerned. */
+interface MinimumPeriod {
   plan: Terms;
   period: Period;
   /** When the period ended, if before its time. */
   cutAt: Date | undefined;
-  usage: readonly LineDraft[];
   timeZone: string;
-  /** Usage may still change: the line stands even at zero and carries the minimum as its unit price. */
-  waits?: boolean | undefined;
-}): LineDraft[] {
-  const { minimumSpendMinor, currency, code: planCode } = plan;
-  if (minimumSpendMinor == null) return [];
+}
+
+/**
+ * What a period's usage comes to at the least. A period that was cut short, and the first part of a calendar's, owe their share
+ * in days of the plan's minimum spend; the day on which it was cut counts as used. Undefined: the plan has none.
+ */
+export function owedMinimum({ plan, period, cutAt, timeZone }: MinimumPeriod) {
+  if (plan.minimumSpendMinor == null) return undefined;
   const cut = cutAt !== undefined && cutAt < period.end;
   const part = { start: period.start, end: cut ? cutAt : period.end };
   const full = fullPeriod(plan, { period, timeZone });
   const share = shareOf({ full, part, timeZone, lastDay: cut ? 'used' : 'unused' });
-  const owedMinor = prorateMinor({ amountMinor: minimumSpendMinor, fraction: share });
+  return { part, share, owedMinor: prorateMinor({ amountMinor: plan.minimumSpendMinor, fraction: share }) };
+}
+
+/** What a period's usage charges fall short of that. */
+export function minimumSpendLines({
+  usage,
+  waits = false,
+  ...of
+}: MinimumPeriod & {
+  usage: readonly LineDraft[];
+  /** Usage may still change: the line stands even at zero and carries the minimum as its unit price. */
+  waits?: boolean | undefined;
+}): LineDraft[] {
+  const { minimumSpendMinor, currency, code: planCode } = of.plan;
+  const owed = owedMinimum(of);
+  if (minimumSpendMinor == null || !owed) return [];
+  const { part, share, owedMinor } = owed;
   const spentMinor = usage.reduce((sum, line) => sum + line.amountMinor, 0n);
   const { amountMinor, steps } = shortOfMinimum({ owedMinor, spentMinor, currency });
   if (amountMinor === 0n && !waits) return [];
@@ -185,8 +193,11 @@ export function minimumSpendLines({
   const explanation: ExplanationStep[] = [
     { label: 'Minimum spend of the whole period', expression: `${minimum} ${currency}`, result: minimum },
   ];
-  if (!isWhole(share))
-    explanation.push(shareStep({ plan, of: minimumSpendMinor, share, amountMinor: owedMinor, label: 'Days of it' }));
+  if (!isWhole(share)) {
+    explanation.push(
+      shareStep({ plan: of.plan, of: minimumSpendMinor, share, amountMinor: owedMinor, label: 'Days of it' }),
+    );
+  }
   return [
     {
       kind: 'minimum_spend',

@@ -11,8 +11,9 @@ import type { Deps } from '../platform/deps.js';
 import { claimKey } from '../platform/idempotency.js';
 import { newId } from '../platform/ids.js';
 import { checkQuote, inputHashOf, openQuote } from '../platform/quote.js';
-import { closeWindows, lockOpenWindows, openWindows, usageSoFar, vacateStart } from '../usage/windows.js';
-import { decideStop } from './decide.js';
+import { usageSoFar } from '../usage/usageToBill.js';
+import { closeWindows, lockOpenWindows, openWindows, vacateStart } from '../usage/windows.js';
+import { decideStop, minimumOf } from './decide.js';
 import { lockPeriodInvoices, type PaidFee, paidFee } from './paidFee.js';
 import { fingerprintOf, quotedAmounts } from './quote.js';
 import { catchUp } from './renew.js';
@@ -151,7 +152,7 @@ export async function stopForPause(
   const { timeZone, currency } = await em.findOneOrFail(Account, { id: accountId });
   const { id: subscriptionId } = subscription;
   const state = await readState(em, subscription);
-  const usage = await closeWindows(tx, { subscriptionId, at });
+  const usage = await closeWindows(tx, { subscriptionId, at, invoiceId });
   const { lines, takesBack } = decideStop({ state, at, usage, paid });
   await takeBack(tx, takesBack);
   const after = paused(state, { at, resumeAt });
@@ -163,6 +164,7 @@ export async function stopForPause(
       subscriptionId,
       period: after.period,
       lines,
+      minimumSpend: minimumOf(state, at),
       issuedAt: at,
       collectFrom: await defaultPaymentMethod(em, accountId),
     }));

@@ -84,7 +84,7 @@ const quotes: Quotes = {
     return {
       ...quoted,
       after: firstState({ plan, quantity, at, timeZone: account.timeZone, ...quoted }),
-      windows: { features: await featuresOf(em, plan.id), goOn: false, subscriptionId: null },
+      windows: { features: await featuresOf(em, plan.id), goOn: false, subscriptionId: null, at },
     };
   },
   changePlan: async ({ em, account, at }, command) => {
@@ -93,7 +93,7 @@ const quotes: Quotes = {
     const quoted = await quoteChange(em, { subscription, to, request: command, at });
     if (quoted.decision.effective !== 'now') return quoted;
     const features = await featuresOf(em, to.plan.id);
-    return { ...quoted, windows: { features, goOn: true, subscriptionId: subscription.id } };
+    return { ...quoted, windows: { features, goOn: true, subscriptionId: subscription.id, at } };
   },
   cancelSubscription: async ({ em, account, at }, command) => {
     const subscription = await ownSubscription(em, account.id, command.subscriptionId);
@@ -109,7 +109,7 @@ const quotes: Quotes = {
     const subscription = await ownSubscription(em, account.id, command.subscriptionId);
     const quoted = await quoteResume(em, { subscription, at });
     const features = await featuresOf(em, quoted.after.terms.id);
-    return { ...quoted, windows: { features, goOn: false, subscriptionId: subscription.id } };
+    return { ...quoted, windows: { features, goOn: false, subscriptionId: subscription.id, at } };
   },
   topUp: async ({ account }, command) => ({ ...quoteTopUp(command, account.currency), lines: [], after: undefined }),
   applyCoupon: async ({ em, actor, account, at }, { couponCode }) => {

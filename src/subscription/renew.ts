@@ -5,7 +5,7 @@ import { featuresOf } from '../catalog/plans.js';
 import { afterStep, dueStep, type Lifecycle, type Step } from '../domain/lifecycle.js';
 import { collectDueInvoice, collectInvoice } from '../invoice/collectInvoice.js';
 import type { Invoice } from '../invoice/invoice.entity.js';
-import { draftInvoice, type IssuedInvoice, issueInvoice, type LineDraft } from '../invoice/issueInvoice.js';
+import { draftInvoice, type InvoiceDraft, type IssuedInvoice, issueInvoice } from '../invoice/issueInvoice.js';
 import { defaultPaymentMethod } from '../payment/paymentMethods.js';
 import type { Actor } from '../platform/actor.js';
 import { accountNow } from '../platform/clock.js';
@@ -15,7 +15,7 @@ import { newId } from '../platform/ids.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import { closeWindows, openWindows } from '../usage/windows.js';
 import { beginAgain } from './beginAgain.js';
-import { decideRenewal } from './decide.js';
+import { decideRenewal, minimumOf } from './decide.js';
 import { endSubscription } from './endSubscription.js';
 import { followInvoice } from './followInvoice.js';
 import type { Renewed, SubscriptionKey } from './renewBatch.js';
@@ -142,12 +142,13 @@ async function renew(tx: Tx, subscription: Subscription, { state, step }: Taken)
   const usage = await closeWindows(tx, {
     subscriptionId,
     at: step.at,
+    invoiceId,
     draftInvoiceId: waits ? invoiceId : undefined,
   });
   const { state: after, lines } = decideRenewal({ state, step, usage, waits });
   Object.assign(subscription, fieldsOf(after));
   subscription.version += 1;
-  const issue = { id: invoiceId, lines, at: step.at, graceHours: gracePeriodHours };
+  const issue = { id: invoiceId, lines, minimumSpend: minimumOf(state), at: step.at, graceHours: gracePeriodHours };
   const issued = await issueRenewal(tx, subscription, issue);
   const features = await featuresOf(em, after.terms.id);
   await openWindows(tx, { subscriptionId, period: after.period, features, currency, timeZone });
@@ -168,14 +169,17 @@ async function resume(tx: Tx, subscription: Subscription, { state, step }: Taken
 async function issueRenewal(
   tx: Tx,
   subscription: Subscription,
-  { id, lines, at, graceHours }: { id: string; lines: readonly LineDraft[]; at: Date; graceHours: number },
+  {
+    at,
+    graceHours,
+    ...invoice
+  }: Pick<InvoiceDraft, 'id' | 'lines' | 'minimumSpend'> & { at: Date; graceHours: number },
 ): Promise<IssuedInvoice> {
   const draft = {
-    id,
+    ...invoice,
     reason: 'subscription_cycle' as const,
     subscriptionId: subscription.id,
     period: { start: subscription.periodStart, end: subscription.periodEnd },
-    lines,
   };
   return graceHours > 0
     ? draftInvoice(tx, { ...draft, finalizeAt: new Date(at.getTime() + graceHours * 3_600_000) })

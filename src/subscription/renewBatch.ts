@@ -13,7 +13,7 @@ import type { Deps } from '../platform/deps.js';
 import { newId } from '../platform/ids.js';
 import type { UsageWindow } from '../usage/usage.entity.js';
 import { closeEach, endedLine, endWindows, openAllWindows, openWindowsOf } from '../usage/windows.js';
-import { decideRenewal } from './decide.js';
+import { decideRenewal, minimumOf } from './decide.js';
 import { retriedFirst } from './standing.js';
 import { fieldsOf, stateOf } from './state.js';
 import { Subscription } from './subscription.entity.js';
@@ -155,6 +155,7 @@ export async function decideEach(
       subscriptionId: subscription.id,
       period: after.period,
       lines,
+      minimumSpend: minimumOf(state),
     };
     const invoice = decideInvoice(draft, context, nowOf(subscription.accountId));
     decided.push({ ...renewal, after, ending, invoice });
@@ -165,8 +166,8 @@ export async function decideEach(
 async function renewAll(many: ManyTx, renewals: readonly Renewal[]): Promise<Renewed[]> {
   const { em, of } = many;
   const decided = await decideEach(em, renewals, (accountId) => of(accountId).now);
-  for (const { subscription, after, ending, step } of decided) {
-    closeEach(of(subscription.accountId), ending, { at: step.at });
+  for (const { subscription, after, ending, step, invoice } of decided) {
+    closeEach(of(subscription.accountId), ending, { at: step.at, invoiceId: invoice.invoice.id });
     Object.assign(subscription, fieldsOf(after));
     subscription.version += 1;
   }

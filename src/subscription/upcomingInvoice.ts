@@ -8,7 +8,7 @@ import { decideInvoice, lineRow } from '../invoice/decideInvoice.js';
 import { type DraftInvoice, draftView } from '../invoice/invoice.resolver.js';
 import { type LineDraft, unfunded } from '../invoice/issueInvoice.js';
 import { newId } from '../platform/ids.js';
-import { usageToBill, type WindowsAfter } from '../usage/windows.js';
+import { usageToBill, type WindowsAfter } from '../usage/usageToBill.js';
 import { decideArrears, decideRenewal } from './decide.js';
 
 export interface Upcoming {

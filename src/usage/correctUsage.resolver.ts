@@ -90,7 +90,7 @@ export class UsageProposalResolver {
     return invoiceId === null ? null : ((await load(scope, invoicesByIds, actor.accountId, invoiceId)) ?? null);
   }
 
-  @FieldResolver(() => InvoiceLineType, { nullable: true })
+  @FieldResolver(() => InvoiceLineType, { nullable: true, description: "The metric's, or that of the minimum spend" })
   async invoiceLine(
     @Root() { invoiceLineId, currency }: UsageProposal,
     @Ctx() { scope, actor }: Context,
@@ -122,7 +122,7 @@ export class UsageProposalResolver {
 
   @FieldResolver(() => MoneyType, {
     description:
-      'What the credit note or extra line is over, before tax: of a credit, coupons are off, and it is at most what is left to credit',
+      'What the credit note or extra line is over, before tax: of more use what passes the minimum spend, of less use what is above it; of a credit, coupons are off, and it is at most what is left to credit',
   })
   amount(@Root() { amountMinor, currency }: UsageProposal): MoneyType {
     return moneyOf(BigInt(amountMinor), currency);
@@ -133,7 +133,7 @@ export class UsageProposalResolver {
 export class CorrectUsageResolver {
   @Mutation(() => CorrectUsagePayload, {
     description:
-      'Takes usage events back or changes what they say, and proposes what follows for invoices that are final',
+      'Takes usage events back or changes what they say, and proposes what follows for invoices that are final. Needs the scope usage:correct',
   })
   correctUsage(
     @Arg('input', () => CorrectUsageInput) { idempotencyKey, corrections }: CorrectUsageInput,

@@ -16,12 +16,12 @@ import {
   writeCorrections,
 } from './corrections.js';
 import { redraftWindows } from './draftLines.js';
+import type { LockedWindow } from './lockedWindows.js';
 import { type CorrectionInput, type ParsedCorrection, parseCorrection } from './parseCorrection.js';
 import { billedWindows, proposalsFor, type UsageProposal } from './proposals.js';
 import { announceRecounted, lockWithLater, type Recounted, recountWindows, writeRecounted } from './recountWindows.js';
 import { presentCorrected } from './usage.present.js';
 import { propertyText } from './usageEvent.js';
-import type { LockedWindow } from './windows.js';
 
 export interface CorrectUsageInput {
   idempotencyKey?: string | undefined;
@@ -48,7 +48,7 @@ export async function correctUsage(
   actor: Actor,
   { idempotencyKey: key, corrections: inputs }: CorrectUsageInput,
 ): Promise<CorrectUsageAnswer> {
-  requireScope(actor, 'usage:write');
+  requireScope(actor, 'usage:correct');
   const corrections = parseAll(inputs);
   const ids = corrections.map(({ transactionId }) => transactionId);
   const claim = { operation: 'correctUsage', key, input: { corrections } };

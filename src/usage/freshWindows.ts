@@ -99,6 +99,7 @@ function begin(
         aggregation: metric.aggregation,
         periodStart: terms.period.start,
         periodEnd: terms.period.end,
+        withdrawnAt: null,
         ...(terms.blocked ? nothingGranted : termsOf(feature, terms)),
         currency: terms.currency,
         used: openingLevel ?? '0',
@@ -112,6 +113,7 @@ function begin(
         firedPercents: [],
         closedAt: null,
         draftInvoiceId: null,
+        invoiceId: null,
       },
     ];
   });

@@ -1,9 +1,9 @@
 import { readingsOf } from '../domain/aggregate.js';
+import { Decimal } from '../domain/decimal.js';
 import type { Tx } from '../platform/db.js';
 import { instantOf, rowsOf, sql } from '../platform/sql.js';
-import { countedEvents } from './countedEvents.js';
+import type { LockedWindow } from './lockedWindows.js';
 import { type DatedUsageEvent, propertyText } from './usageEvent.js';
-import type { LockedWindow } from './windows.js';
 
 // What a batch has to know of the events before it. Most metrics' counters need nothing; each of these is one statement
 // more, and only where the batch has such an event.
@@ -47,7 +47,10 @@ export async function withKnownValues(
   }));
 }
 
-/** The `lacking` windows with their readings, from the last one at or before the batch's earliest on. */
+/**
+ * The `lacking` windows with the readings that the batch's go between: of each time the last one until then and the first one
+ * after it, and the very last. Two rows for each event at the most, however many the window has.
+ */
 export async function withReadings(
   tx: Tx,
   {
@@ -56,26 +59,32 @@ export async function withReadings(
     lacking,
   }: { events: readonly DatedUsageEvent[]; windows: readonly LockedWindow[]; lacking: readonly string[] },
 ): Promise<readonly LockedWindow[]> {
-  const { em, accountId } = tx;
   return Promise.all(
     windows.map(async (window) => {
       if (!lacking.includes(window.id)) return window;
-      const own = events.filter(({ metric }) => metric === window.metric);
-      const earliest = new Date(
-        own.reduce((min, { timestamp }) => Math.min(min, +timestamp), Number.POSITIVE_INFINITY),
-      );
-      const [row] = await rowsOf(
-        em,
-        sql<{ since: string | null }>`
-          select max(occurred_at) as since from usage_event
-          where account_id = ${accountId} and window_id = ${window.id} and voided_at is null and occurred_at <= ${earliest}`,
-      );
-      const read = await countedEvents(em, {
-        accountId,
-        windowId: window.id,
-        since: row!.since === null ? null : instantOf(row!.since),
-      });
-      return { ...window, readings: readingsOf(window.opening, read) };
+      const times = events.flatMap(({ metric, timestamp }) => (metric === window.metric ? [timestamp] : []));
+      return { ...window, readings: readingsOf(window.opening, await readingsAround(tx, window, times)) };
     }),
   );
+}
+
+async function readingsAround({ em, accountId }: Tx, { id }: LockedWindow, times: readonly Date[]) {
+  const counted = sql`select id, value, occurred_at, watermark, position, recorded_at from usage_event
+    where account_id = ${accountId} and window_id = ${id} and voided_at is null`;
+  const lastFirst = sql`order by occurred_at desc, watermark desc, position desc, recorded_at desc, id desc limit 1`;
+  const rows = await rowsOf(
+    em,
+    sql<{ value: string; occurred_at: string }>`
+      select value, occurred_at from (
+        select beside.* from (select distinct at from unnest(${[...times]}::timestamptz[]) as given (at)) asked cross join lateral (
+          (${counted} and occurred_at <= asked.at ${lastFirst})
+          union all (${counted} and occurred_at > asked.at order by occurred_at, watermark, position, recorded_at, id limit 1)) beside
+        union (${counted} ${lastFirst})) around
+      order by watermark, position, recorded_at, id`,
+  );
+  return rows.map((row) => ({
+    value: new Decimal(row.value),
+    timestamp: instantOf(row.occurred_at),
+    uniqueValue: null,
+  }));
 }

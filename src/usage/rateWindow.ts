@@ -1,18 +1,12 @@
 import { Decimal } from '../domain/decimal.js';
 import { rateUsage } from '../domain/rating.js';
 import type { LineDraft } from '../invoice/issueInvoice.js';
+import { countedPeriod } from './countedEvents.js';
 import type { UsageWindow } from './usage.entity.js';
 
 /** The line of a window's charged use; none when there is nothing to charge. */
-export const usageLine = (window: UsageWindow): LineDraft[] => usageLineOf(window, window);
-
-/** The same of a window that ends otherwise than it stands there. */
-export function usageLineOf(
-  window: UsageWindow,
-  ends: Pick<UsageWindow, 'periodStart' | 'periodEnd' | 'used'>,
-): LineDraft[] {
-  const { eventCount, limit, overage, charge, currency } = window;
-  const rated = rateWindow({ used: ends.used, eventCount, limit, overage, charge, currency });
+export function usageLine(window: UsageWindow): LineDraft[] {
+  const rated = rateWindow(window);
   if (rated.amountMinor === 0n) return [];
   // Without a quantity it is the minimum of the charge, and nothing was over any limit.
   const over =
@@ -23,7 +17,7 @@ export function usageLineOf(
       metricCode: window.metricCode,
       windowId: window.id,
       description: `${window.featureName}${over}`,
-      period: { start: ends.periodStart, end: ends.periodEnd },
+      period: countedPeriod(window),
       quantity: rated.quantity,
       unitAmount: rated.unitPrice,
       amountMinor: rated.amountMinor,

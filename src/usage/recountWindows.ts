@@ -4,7 +4,7 @@ import type { Tx } from '../platform/db.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import { announceUsage } from './announceUsage.js';
 import { recount } from './countedEvents.js';
-import { type LockedWindow, lockWindowsWhere } from './windows.js';
+import { type LockedWindow, lockWindowsWhere } from './lockedWindows.js';
 
 /** A window whose events, or the level it began with, have changed. */
 export interface Recounted {

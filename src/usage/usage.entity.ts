@@ -18,6 +18,8 @@ export const UsageWindow = defineEntity({
     aggregation: p.enum(aggregations),
     periodStart: instant(),
     periodEnd: instant(),
+    /** When a change of plan took the metric away: it counts until then, on the terms it had, and is billed with the others. */
+    withdrawnAt: instant().nullable(),
     limit: exact().nullable().name('limit_quantity'),
     overage: p.enum(overagePolicies),
     /** How use over the limit is priced, or all use where there is no limit; null when nothing is charged. */
@@ -38,10 +40,13 @@ export const UsageWindow = defineEntity({
     accrued: p.decimal().precision(60).scale(12).nullable(),
     /** The invoice that waits as DRAFT for this period's late events; they still count here until it is finalised. */
     draftInvoiceId: p.uuid().nullable(),
+    /** The invoice that billed it when it closed; of a period with nothing to bill none may have been issued. */
+    invoiceId: p.uuid().nullable(),
     /** Set when its usage was invoiced: nothing counts here after that, but late events while the invoice is a draft. */
     closedAt: instant().nullable(),
   },
   uniques: [{ properties: ['accountId', 'metricCode', 'periodStart', 'subscriptionId'] }],
+  indexes: [{ properties: ['accountId', 'invoiceId'] }],
 });
 export type UsageWindow = InferEntity<typeof UsageWindow>;
 

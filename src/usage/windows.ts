@@ -2,100 +2,18 @@ import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
 import type { PlanFeature } from '../catalog/plan.entity.js';
 import { Decimal, zero } from '../domain/decimal.js';
 import type { Period } from '../domain/period.js';
-import type { ChargeModel } from '../domain/rating.js';
 import { crossThresholds } from '../domain/thresholds.js';
-import { type UsageWindow as DomainWindow, lateMs } from '../domain/usage.js';
 import type { LineDraft } from '../invoice/issueInvoice.js';
 import type { Tx } from '../platform/db.js';
 import { newId } from '../platform/ids.js';
-import { instantOf, rowsOf, sql } from '../platform/sql.js';
+import { rowsOf, sql } from '../platform/sql.js';
 import { endedAt, movedPeriod } from './countedEvents.js';
-import { type FreshTerms, freshWindows, freshWindowsOf, type GrantedTerms, termsUnder } from './freshWindows.js';
-import { usageLine, usageLineOf } from './rateWindow.js';
+import { type FreshTerms, freshWindowsOf, type GrantedTerms, termsUnder } from './freshWindows.js';
+import { usageLine } from './rateWindow.js';
 import { UsageWindow } from './usage.entity.js';
 import { presentThreshold } from './usage.present.js';
 
-interface RawWindow {
-  id: string;
-  metric_code: string;
-  aggregation: DomainWindow['aggregation'];
-  period_start: string;
-  period_end: string;
-  limit_quantity: string | null;
-  overage: DomainWindow['overage'];
-  charge: ChargeModel | null;
-  currency: string;
-  used: string;
-  event_count: number;
-  latest_at: string | null;
-  threshold_percents: string[];
-  fired_percents: string[];
-  closed_at: string | null;
-  subscription_id: string;
-  property: string | null;
-  opening_level: string | null;
-  opening_at: string | null;
-  level: string | null;
-  accrued: string | null;
-  draft_invoice_id: string | null;
-}
-
-/** A window as the domain sees it, and whose it is. */
-export interface LockedWindow extends DomainWindow {
-  subscriptionId: string;
-}
-
-/** Locks, in one statement, the account's windows that these events may count in. */
-export function lockWindows(tx: Tx, events: readonly { metric: string; timestamp: Date }[]): Promise<LockedWindow[]> {
-  const metrics = [...new Set(events.map((event) => event.metric))];
-  const earliestMs = events.reduce((min, event) => Math.min(min, event.timestamp.getTime()), Number.POSITIVE_INFINITY);
-  return lockWindowsWhere(
-    tx,
-    sql<boolean>`w.metric_code = any(${metrics}::text[]) and (w.closed_at is null
-      or (w.period_end > ${new Date(earliestMs)} and w.period_end > ${new Date(tx.now.getTime() - lateMs)}))`,
-  );
-}
-
-/** Ordered by id, so that no two transactions wait for each other in a circle. */
-export async function lockWindowsWhere(tx: Tx, condition: ReturnType<typeof sql<boolean>>): Promise<LockedWindow[]> {
-  const rows = await rowsOf(
-    tx.em,
-    sql<RawWindow>`
-      select w.id, w.metric_code, w.aggregation, w.period_start, w.period_end, w.limit_quantity, w.overage, w.charge, w.currency, w.used,
-        w.event_count, w.latest_at, w.threshold_percents::text[], w.fired_percents::text[], w.closed_at, w.subscription_id, m.property,
-        w.opening_level, w.opening_at, w.level, w.accrued, w.draft_invoice_id
-      from usage_window w left join metric m on m.code = w.metric_code
-      where w.account_id = ${tx.accountId} and (${condition})
-      order by w.id for update of w`,
-  );
-  return rows.map((row) => ({
-    id: row.id,
-    metric: row.metric_code,
-    aggregation: row.aggregation,
-    period: { start: instantOf(row.period_start), end: instantOf(row.period_end) },
-    limit: row.limit_quantity === null ? null : new Decimal(row.limit_quantity),
-    overage: row.overage,
-    charge: row.charge,
-    currency: row.currency,
-    used: new Decimal(row.used),
-    eventCount: row.event_count,
-    latestAt: row.latest_at === null ? null : instantOf(row.latest_at),
-    percents: row.threshold_percents.map(Number),
-    fired: row.fired_percents.map(Number),
-    closedAt: row.closed_at === null ? null : instantOf(row.closed_at),
-    subscriptionId: row.subscription_id,
-    property: row.property,
-    knownValues: new Set<string>(),
-    opening:
-      row.opening_level === null
-        ? null
-        : { level: new Decimal(row.opening_level), at: row.opening_at === null ? null : instantOf(row.opening_at) },
-    level: row.level === null ? null : new Decimal(row.level),
-    accrued: row.accrued === null ? null : new Decimal(row.accrued),
-    readings: null,
-    draftInvoiceId: row.draft_invoice_id,
-  }));
-}
+// How windows begin, change with the plan, and end.
 
 export interface WindowTerms extends FreshTerms {
   subscriptionId: string;
@@ -120,6 +38,36 @@ export async function openAllWindows(
   }
 }
 
+/** How an open window goes on after a change of plan. */
+type Changed = Pick<
+  UsageWindow,
+  'periodStart' | 'periodEnd' | 'withdrawnAt' | 'used' | 'accrued' | 'limit' | 'overage' | 'charge'
+>;
+
+/**
+ * An open window after a change of plan at `at`; changes nothing. It keeps its count and takes the new terms. Where the new plan
+ * doesn't grant the metric and its use is charged, what was used until then is still owed: on the terms it had it
+ * waits for the end of the period. Not on the change's own invoice: the change may be declined, and usage goes on until it is paid.
+ */
+export async function changedWindow(
+  em: EntityManager,
+  window: UsageWindow,
+  { period, at, ...terms }: GrantedTerms & { period: Period; at: Date },
+): Promise<Changed> {
+  const { periodStart, limit, overage, charge, withdrawnAt } = window;
+  const isGranted = terms.features.some(({ metricCode }) => metricCode === window.metricCode);
+  if (!isGranted && overage === 'CHARGE' && charge != null) {
+    const isCut = periodStart < period.start; // a new period begins with the change
+    const end = withdrawnAt ?? (isCut ? period.start : at > periodStart ? at : periodStart);
+    const ended = await movedPeriod(em, window, { start: periodStart, end });
+    const periodEnd = isCut ? period.start : period.end;
+    return { ...ended, periodEnd, withdrawnAt: end, limit, overage, charge };
+  }
+  const start = periodStart < period.start ? period.start : periodStart;
+  const moved = await movedPeriod(em, window, { start, end: period.end });
+  return { ...moved, withdrawnAt: null, ...termsUnder(terms, window.metricCode) };
+}
+
 /**
  * Gives the open windows the limits and the period of another plan; counts stay. Thresholds are re-armed or fired by the
  * new limits. Where the period begins anew, the time before it is left to a closed window without a count, so that events
@@ -129,16 +77,16 @@ export async function changeWindowLimits(tx: Tx, terms: WindowTerms): Promise<vo
   const windows = await lockOpenWindows(tx, terms.subscriptionId);
   for (const window of windows) {
     const { periodStart } = window;
-    const start = periodStart < terms.period.start ? terms.period.start : periodStart;
-    const moved = await movedPeriod(tx.em, window, { start, end: terms.period.end });
-    if (periodStart < start) {
-      window.periodStart = start;
+    const after = await changedWindow(tx.em, window, { ...terms, at: tx.now });
+    if (periodStart < after.periodStart) {
+      window.periodStart = after.periodStart;
       await tx.em.flush(); // makes room for the one left behind: a metric has one window at a start
       tx.em.create(UsageWindow, {
         ...window,
         id: newId(),
         periodStart,
-        periodEnd: start,
+        periodEnd: after.periodStart,
+        withdrawnAt: null,
         closedAt: tx.now,
         used: '0',
         eventCount: 0,
@@ -150,24 +98,30 @@ export async function changeWindowLimits(tx: Tx, terms: WindowTerms): Promise<vo
         firedPercents: [],
       });
     }
-    Object.assign(window, termsUnder(terms, window.metricCode));
-    Object.assign(window, moved);
-    fireThresholds(tx, window, terms.timeZone);
+    Object.assign(window, after);
+    if (after.withdrawnAt == null) fireThresholds(tx, window, terms.timeZone);
   }
   await openWindows(tx, { ...terms, features: withoutWindow(terms.features, windows) });
 }
 
 /**
- * Ends the open windows at `at` and returns what they add to the invoice: one line for each whose use costs something. With the
+ * Ends the open windows at `at` and returns what they add to `invoiceId`: one line for each whose use costs something. With the
  * invoice that waits as DRAFT for their late events they still count, until `finalizeDrafts` takes their last word.
  */
 export async function closeWindows(
   tx: Tx,
-  { subscriptionId, at, draftInvoiceId }: { subscriptionId: string; at: Date; draftInvoiceId?: string | undefined },
+  { subscriptionId, ...closing }: { subscriptionId: string } & Closing,
 ): Promise<LineDraft[]> {
-  const ending = await endWindows(tx.em, await lockOpenWindows(tx, subscriptionId), at);
-  closeEach(tx, ending, { at, draftInvoiceId });
+  const ending = await endWindows(tx.em, await lockOpenWindows(tx, subscriptionId), closing.at);
+  closeEach(tx, ending, closing);
   return ending.flatMap(endedLine);
+}
+
+/** When windows close, the invoice that bills them, and the one that waits as DRAFT for their late events. */
+export interface Closing {
+  at: Date;
+  invoiceId?: string | undefined;
+  draftInvoiceId?: string | undefined;
 }
 
 /** A window, and how it is when it ends. */
@@ -184,15 +138,13 @@ export async function endWindows(em: EntityManager, windows: readonly UsageWindo
 }
 
 /** What a window that ends so adds to the invoice. */
-export const endedLine = ({ window, end }: Ending): LineDraft[] => usageLineOf(window, end);
+export const endedLine = ({ window, end }: Ending): LineDraft[] => usageLine({ ...window, ...end });
 
-export function closeEach(
-  tx: Tx,
-  ending: readonly Ending[],
-  { at, draftInvoiceId }: { at: Date; draftInvoiceId?: string | undefined },
-): void {
-  for (const { window, end } of ending)
-    Object.assign(window, end, { closedAt: at, draftInvoiceId: draftInvoiceId ?? null });
+export function closeEach(tx: Tx, ending: readonly Ending[], { at, invoiceId, draftInvoiceId }: Closing): void {
+  for (const { window, end } of ending) {
+    const billed = { closedAt: at, invoiceId: invoiceId ?? null, draftInvoiceId: draftInvoiceId ?? null };
+    Object.assign(window, end, billed);
+  }
   tx.touchUsage();
 }
 
@@ -213,54 +165,8 @@ export async function vacateStart(tx: Tx, { subscriptionId, at }: { subscription
   );
 }
 
-/** The lines that `closeWindows` would return, from counters that may still move: what a preview shows. */
-export async function usageSoFar(
-  em: EntityManager,
-  { accountId, subscriptionId, at }: { accountId: string; subscriptionId: string; at: Date },
-): Promise<LineDraft[]> {
-  const windows = await em.find(
-    UsageWindow,
-    { accountId, subscriptionId, closedAt: null },
-    { disableIdentityMap: true, orderBy: { id: 'asc' } },
-  );
-  return (await endWindows(em, windows, at)).flatMap(endedLine);
-}
-
-/** What a change does to the windows before they are billed. */
-export interface WindowsAfter extends GrantedTerms {
-  period: Period;
-  /** The open windows go on under these features (a change of plan); else all begin afresh (a first period, a pause's end). */
-  goOn: boolean;
-  subscriptionId: string | null;
-}
-
-/** What the account's windows would bill at the end of their period with the usage so far; undefined `after`: as they are. */
-export async function usageToBill(
-  em: EntityManager,
-  { accountId, currency, after }: { accountId: string; currency: string; after?: WindowsAfter | undefined },
-): Promise<LineDraft[]> {
-  const windows = await em.find(
-    UsageWindow,
-    { accountId, closedAt: null },
-    { disableIdentityMap: true, orderBy: { id: 'asc' } },
-  );
-  if (!after) return windows.flatMap(usageLine);
-  const { features, period, goOn, subscriptionId } = after;
-  const going = goOn ? windows : [];
-  const moved = await Promise.all(
-    going.map(async (window) => ({
-      ...window,
-      ...(await movedPeriod(em, window, period)),
-      ...termsUnder(after, window.metricCode),
-    })),
-  );
-  const unknown = withoutWindow(features, going);
-  const fresh = await freshWindows(em, { ...after, accountId, subscriptionId, features: unknown, currency });
-  return [...moved, ...fresh].flatMap(usageLine);
-}
-
 /** Those of the features whose metric has no window yet. */
-const withoutWindow = (features: readonly PlanFeature[], windows: readonly UsageWindow[]): PlanFeature[] =>
+export const withoutWindow = (features: readonly PlanFeature[], windows: readonly UsageWindow[]): PlanFeature[] =>
   features.filter((f) => f.metricCode != null && !windows.some((window) => window.metricCode === f.metricCode));
 
 /** The subscription's open windows, locked: no usage counts in them until the transaction ends. */

@@ -131,6 +131,10 @@ describe('scopes', () => {
       'usage:write',
       'mutation { recordUsage(input: { events: [{ transactionId: "t", metric: "users" }] }) { watermark } }',
     ],
+    [
+      'usage:correct',
+      'mutation { correctUsage(input: { idempotencyKey: "k", corrections: [{ transactionId: "t", action: VOID }] }) { usage { watermark } } }',
+    ],
     ['invoices:write', 'mutation { payInvoice(input: { idempotencyKey: "k", invoiceId: "x" }) { replayed } }'],
     [
       'webhooks:write',
@@ -150,6 +154,7 @@ describe('scopes', () => {
       const others = [
         ...all.filter((other) => other !== resource).map((other) => `${other}:*`),
         ...(action === 'write' ? [`${resource}:read`] : []), // who may write may read as well
+        ...(action === 'correct' ? [`${resource}:write`, '*:write'] : []), // who may record may not take back
       ];
       const without = await world.gql((await keyFor(id, { scopes: others })).token, query);
       expect({ query, codes: without.errors?.map((e) => e.extensions.code) }).toEqual({ query, codes: ['FORBIDDEN'] });

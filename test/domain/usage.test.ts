@@ -379,3 +379,25 @@ describe('how much can be counted', () => {
     if (expected[0] === 'INVALID') expect(decisions[0]).toMatchObject({ field: 'value' });
   });
 });
+
+test('a metric that left the plan takes events of before until a day after it is billed, and none of later', () => {
+  const left = new Date('2026-04-10T00:00:00Z');
+  const window = usageWindow({
+    overage: 'CHARGE',
+    charge: unitCharge('1'),
+    period: { start: april.start, end: left },
+    billedAt: null,
+  });
+  const before = usageEvent('before', '5', { timestamp: new Date(left.getTime() - 1) });
+  const { decisions, changes } = decide([before, usageEvent('at', '5', { timestamp: left })], [window]);
+  expect(decisions).toMatchObject([
+    { status: 'ACCEPTED', windowId: window.id, late: false },
+    { status: 'REJECTED', code: 'LIMIT_EXCEEDED', field: 'timestamp' },
+  ]);
+  expect(usedOf(changes[0])).toBe('5');
+  const closed = { ...window, billedAt: april.end, closedAt: april.end, draftInvoiceId: 'draft' };
+  const lastly = new Date(april.end.getTime() + lateMs - 1);
+  expect(statuses(decide([before], [closed], { now: lastly }).decisions)).toEqual(['ACCEPTED']);
+  const tooLate = new Date(april.end.getTime() + lateMs);
+  expect(statuses(decide([before], [closed], { now: tooLate }).decisions)).toEqual(['ILLEGAL_STATE']);
+});

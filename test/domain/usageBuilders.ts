@@ -39,6 +39,7 @@ export const usageWindow = (
   readings: null,
   closedAt: null,
   draftInvoiceId: null,
+  billedAt: (given.period ?? april).end,
   ...given,
   used: new Decimal(given.used ?? 0),
   charge: given.charge ?? null,

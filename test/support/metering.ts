@@ -1,6 +1,8 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
+import { aggregate, type CountedEvent } from '../../src/domain/aggregate.js';
 import { Decimal } from '../../src/domain/decimal.js';
-import { recount } from '../../src/usage/countedEvents.js';
+import { instantOf, rowsOf, sql } from '../../src/platform/sql.js';
+import { countedPeriod } from '../../src/usage/countedEvents.js';
 import { recordUsage, type UsageEventInput } from '../../src/usage/recordUsage.js';
 import { UsageWindow } from '../../src/usage/usage.entity.js';
 import { freshKey } from './billing.js';
@@ -59,6 +61,25 @@ export const windowsOf = (world: World, { id: accountId }: TestAccount, metricCo
 export const countsOf = async (world: World, account: TestAccount, metric: string): Promise<string[]> =>
   (await windowsOf(world, account, metric)).map(({ used }) => new Decimal(used).toFixed());
 
+/** Every event that counts in a window, in the order in which they were accepted. */
+export async function countedEvents(
+  em: EntityManager,
+  { accountId, id }: Pick<UsageWindow, 'accountId' | 'id'>,
+): Promise<CountedEvent[]> {
+  const rows = await rowsOf(
+    em,
+    sql<{ value: string; occurred_at: string; unique_value: string | null }>`
+      select value, occurred_at, unique_value from usage_event
+      where account_id = ${accountId} and window_id = ${id} and voided_at is null
+      order by watermark, position, recorded_at, id`,
+  );
+  return rows.map((row) => ({
+    value: new Decimal(row.value),
+    timestamp: instantOf(row.occurred_at),
+    uniqueValue: row.unique_value,
+  }));
+}
+
 /** Every counter of the account equals its events, and every level began where the one before it ended. */
 export async function expectCountersEqualEvents(world: World, { id: accountId }: TestAccount): Promise<void> {
   const em: EntityManager = world.deps.db.orm.em.fork();
@@ -68,8 +89,10 @@ export async function expectCountersEqualEvents(world: World, { id: accountId }:
       window.openingLevel == null ? null : { level: new Decimal(window.openingLevel), at: window.openingAt ?? null };
     // One that made room for another at its very start keeps no time of its own (see vacateStart).
     const vacated = window.closedAt != null && window.periodEnd.getTime() - window.periodStart.getTime() < 1_000;
-    const period = { start: vacated ? window.periodEnd : window.periodStart, end: window.periodEnd };
-    const fold = await recount(em, { accountId, id: window.id, aggregation: window.aggregation, opening, period });
+    const counted = countedPeriod(window);
+    const period = { start: vacated ? counted.end : counted.start, end: counted.end };
+    const { aggregation } = window;
+    const fold = aggregate({ aggregation, opening, period, events: await countedEvents(em, window) });
     const shown = (value: { toString(): string } | null | undefined) =>
       value == null ? null : new Decimal(value.toString()).toFixed();
     expect([

@@ -162,11 +162,29 @@ describe('what is refused', () => {
     expect(await used(account, 'users')).toBe('4');
   });
 
-  test('without usage:write nobody corrects', async () => {
+  test('who may only record takes nothing back; who may correct does, and reads, and records nothing', async () => {
     const { account } = await subscribed(world);
-    const { token } = await createKey(world.deps, { accountId: account.id, scopes: ['usage:read'] });
-    const { status } = await world.rest(token, 'POST', '/usage/corrections', { corrections: [] });
-    expect(status).toBe(403);
+    const id = await one(account, 'minutes', '9');
+    const keyOf = async (scope: string) =>
+      (await createKey(world.deps, { accountId: account.id, scopes: [scope] })).token;
+    const body = { corrections: [{ transaction_id: id, action: 'void' }] };
+    const event = { transaction_id: freshKey(), metric: 'minutes', value: 1 };
+    for (const scope of ['usage:read', 'usage:write', '*:write']) {
+      const { status, text } = await world.rest(await keyOf(scope), 'POST', '/usage/corrections', body);
+      expect([scope, status, text.includes("lacks the scope 'usage:correct'")]).toEqual([scope, 403, true]);
+    }
+    expect(await used(account, 'minutes')).toBe('9');
+    const corrects = await keyOf('usage:correct');
+    expect((await world.rest(corrects, 'POST', '/usage/events', event)).status).toBe(403);
+    expect((await world.rest(corrects, 'POST', '/usage/corrections', body)).status).toBe(200);
+    expect((await world.rest(corrects, 'GET', '/usage')).body).toMatchObject({ minutes: { used: 0 } });
+    for (const scope of ['usage:*', '*:*']) {
+      const { status } = await world.rest(await keyOf(scope), 'POST', '/usage/corrections', body);
+      expect([scope, status]).toEqual([scope, 409]); // it is voided by now
+    }
+    await expect(createKey(world.deps, { accountId: account.id, scopes: ['invoices:correct'] })).rejects.toMatchObject({
+      code: 'INVALID',
+    });
   });
 });
 
