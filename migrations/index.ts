@@ -7,6 +7,7 @@ import { Migration20261124120000 } from './Migration20261124120000.js';
 import { Migration20261124140000 } from './Migration20261124140000.js';
 import { Migration20261124160000 } from './Migration20261124160000.js';
 import { Migration20261124170000 } from './Migration20261124170000.js';
+import { Migration20261125000000 } from './Migration20261125000000.js';
 
 /** Every migration, in order. A list and not a folder scan, so that what runs is what was compiled with the rest. */
 export const migrations = [
@@ -19,4 +20,5 @@ export const migrations = [
   Migration20261124140000,
   Migration20261124160000,
   Migration20261124170000,
+  Migration20261125000000,
 ].map((migration) => ({ name: migration.name, class: migration }));
