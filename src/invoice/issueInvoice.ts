@@ -59,7 +59,10 @@ export async function draftInvoice(
   return { invoice, paymentId: undefined };
 }
 
-/** Finalises a DRAFT as of `issuedAt`. The caller has locked its row and brought its lines up to date. */
+/**
+ * Finalises a DRAFT as of `issuedAt`. The caller has locked its row and brought its lines up to date. One that has waited for
+ * usage and got none has nothing to say: it is void, without a number.
+ */
 export async function finaliseInvoice(
   tx: Tx,
   invoice: Invoice,
@@ -68,7 +71,15 @@ export async function finaliseInvoice(
   const context = await lockDraftContext(tx, invoice);
   const lines = (await linesOf(tx.em, tx.accountId, invoice.id)).filter((line) => isFinal(tx, line));
   const bill = applyBill({ invoice, lines }, context);
+  if (lines.length === 0) return drop(tx, invoice);
   return finalise(tx, { invoice, lines, bill }, { issuedAt, collectFrom });
+}
+
+function drop(tx: Tx, invoice: Invoice): IssuedInvoice {
+  invoice.status = 'VOID';
+  invoice.finalizeAt = null;
+  tx.emit({ type: 'invoice.voided', data: presentInvoice(invoice, []) });
+  return { invoice, paymentId: undefined };
 }
 
 /** A final invoice doesn't show a minimum that usage has reached, nor what one is reckoned from (see redraft). */

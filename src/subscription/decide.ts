@@ -115,12 +115,15 @@ export function decideStop({
   at,
   usage,
   paid,
+  waits,
 }: {
   state: Lifecycle<Terms>;
   at: Date;
   usage: readonly LineDraft[];
   /** Undefined: nothing is given back. */
   paid: PaidFee | undefined;
+  /** What is in arrears waits as DRAFT for late usage. */
+  waits?: boolean | undefined;
 }): LineDraft[] {
   const { terms: plan, quantity, period, timeZone } = state;
   if (state.status === 'PAUSED') return []; // it has been stopped before
@@ -132,7 +135,7 @@ export function decideStop({
     paid === undefined || state.status === 'TRIALING'
       ? []
       : creditLines({ plan, quantity, rest, unused, netShare: paid.netShare, paidMinor: unusedMinor(paid.paid, of) });
-  return [...credit, ...decideArrears({ state, usage, cutAt: at })];
+  return [...credit, ...decideArrears({ state, usage, cutAt: at, waits })];
 }
 
 /** What a period leaves to pay when it ends: its usage, and what that falls short of the minimum spend. A trial has none. */

@@ -226,6 +226,13 @@ export async function usageSoFar(
   return (await endWindows(em, windows, at)).flatMap(endedLine);
 }
 
+/** Could usage of the open windows that is told late still cost something? */
+export const mayCostLate = async (
+  em: EntityManager,
+  { accountId, subscriptionId }: { accountId: string; subscriptionId: string },
+): Promise<boolean> =>
+  (await em.count(UsageWindow, { accountId, subscriptionId, closedAt: null, overage: 'CHARGE' })) > 0;
+
 /** What a change does to the windows before they are billed. */
 export interface WindowsAfter extends GrantedTerms {
   period: Period;
