@@ -7,6 +7,7 @@ import { Migration20261124120000 } from './Migration20261124120000.js';
 import { Migration20261124140000 } from './Migration20261124140000.js';
 import { Migration20261124160000 } from './Migration20261124160000.js';
 import { Migration20261124170000 } from './Migration20261124170000.js';
+import { Migration20261125000000 } from './Migration20261125000000.js';
 import { Migration20261125002420 } from './Migration20261125002420.js';
 import { Migration20261125003227 } from './Migration20261125003227.js';
 import { Migration20261125004300 } from './Migration20261125004300.js';
@@ -22,6 +23,7 @@ export const migrations = [
   Migration20261124140000,
   Migration20261124160000,
   Migration20261124170000,
+  Migration20261125000000,
   Migration20261125002420,
   Migration20261125003227,
   Migration20261125004300,

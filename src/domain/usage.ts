@@ -125,8 +125,9 @@ const mostUsed = ({ overage, charge, currency }: UsageWindow): Decimal =>
  * - A transactionId in `seen`, or accepted earlier in the batch, is a DUPLICATE whatever its content; one that was
  *   rejected may be sent again.
  * - The timestamp chooses the window. Up to 24 h after the end of one already closed, its events count in it while its
- *   invoice waits for them as a draft, and otherwise in the metric's next open window, marked late. More than 5 minutes
- *   ahead of `now` is refused.
+ *   invoice waits for them as a draft, and otherwise in the metric's next window that is open or waits so, marked late.
+ *   Where there is none, as after a subscription's end, nothing could bill them: ILLEGAL_STATE. More than 5 minutes ahead of
+ *   `now` is refused.
  *   A metric that a change of plan took away takes no event from then on, and those of before until it is billed.
  * - COUNT counts events whatever their value, UNIQUE distinct values of a property, which every event must have. SUM also
  *   takes negative values (reversals) down to a total of 0. MAX, LATEST and WEIGHTED_SUM take no negative value. For LATEST
@@ -175,17 +176,14 @@ export function decideUsage({
 
     const own = countersByMetric.get(event.metric) ?? [];
     const place = chooseCounter(own, timestampMs, nowMs);
-    if (!place) {
+    if (!place.counter) {
       const withdrawn = own.find((counter) => isAfterWithdrawal(counter, timestampMs));
       if (withdrawn) {
         const since = withdrawn.window.period.end.toISOString();
         const message = `The plan grants no '${event.metric}' since ${since}, expected a timestamp before that`;
         return reject('LIMIT_EXCEEDED', 'timestamp', message);
       }
-      const message =
-        `No subscription period with metric '${event.metric}' covers ${event.timestamp.toISOString()}, or the one that ` +
-        'does is closed and no open one takes its late events (up to 24 h after its end)';
-      return reject('ILLEGAL_STATE', 'timestamp', message);
+      return reject('ILLEGAL_STATE', 'timestamp', noPlace(event, place.over));
     }
     const { counter, late } = place;
     if (counter.window.readings === null && isOlder(counter, timestampMs)) lacking.add(counter.window.id);
@@ -193,14 +191,17 @@ export function decideUsage({
     const { window, used: before, mostUsed: most } = counter;
     const refusal =
       refuseEvent({ window, most, event }) ?? refuseUse({ window, most, before, used: after.used, event });
-    if (refusal) return refusal;
+    if (refusal) {
+      const nowhere = late !== undefined && refusal.code === 'LIMIT_EXCEEDED' && grantsNothing(window);
+      return nowhere ? reject('ILLEGAL_STATE', 'timestamp', noPlace(event, late)) : refusal;
+    }
 
     after.keep?.();
     counter.used = after.used;
     counter.eventCount += 1;
     counter.latestMs = Math.max(counter.latestMs, timestampMs);
     accepted.add(event.transactionId);
-    return { status: 'ACCEPTED', windowId: counter.window.id, late };
+    return { status: 'ACCEPTED', windowId: counter.window.id, late: late !== undefined };
   };
 
   const decisions = events.map(decide);
@@ -208,24 +209,36 @@ export function decideUsage({
   return { decisions, changes, lacking: [...lacking] };
 }
 
+/** Where an event counts: `late` is its own period, where that is over. Or nowhere: `over` is its period, as far as it has one. */
+type Place = { counter: Counter; late?: Counter | undefined } | { counter?: undefined; over?: Counter | undefined };
+
 /** `counters` ascend by start. Where two periods overlap, the one that began last covers the timestamp. */
-function chooseCounter(
-  counters: readonly Counter[],
-  timestampMs: number,
-  nowMs: number,
-): { counter: Counter; late: boolean } | undefined {
+function chooseCounter(counters: readonly Counter[], timestampMs: number, nowMs: number): Place {
   const covering = counters.findLast(({ startMs, endMs }) => startMs <= timestampMs && timestampMs < endMs);
-  if (!covering) return undefined;
-  if (covering.window.closedAt === null) return { counter: covering, late: false };
-  if (nowMs >= covering.billedMs + lateMs) return undefined;
-  if (covering.window.draftInvoiceId !== null) return { counter: covering, late: false };
-  const next = counters.find(({ window, startMs }) => window.closedAt === null && startMs > covering.startMs);
-  return next && { counter: next, late: true };
+  if (covering?.window.closedAt === null) return { counter: covering };
+  if (!covering || nowMs >= covering.billedMs + lateMs) return {};
+  if (covering.window.draftInvoiceId !== null) return { counter: covering };
+  const next = counters.find(({ window, startMs }) => isBillable(window) && startMs > covering.startMs);
+  return next ? { counter: next, late: covering } : { over: covering };
 }
 
 /** The plan lost the metric, whose use isn't billed yet. */
 const isAfterWithdrawal = ({ window, endMs }: Counter, timestampMs: number): boolean =>
   window.billedAt === null && endMs <= timestampMs;
+
+/** Its usage will be on an invoice, or is on one that waits. */
+const isBillable = ({ closedAt, draftInvoiceId }: UsageWindow): boolean => closedAt === null || draftInvoiceId !== null;
+
+/** Why an event counts nowhere: it has no period, or that is over and billed, and no other bills what comes late. */
+function noPlace({ metric, timestamp }: UsageEvent, over: Counter | undefined): string {
+  const at = timestamp.toISOString();
+  return over
+    ? `The subscription period that covers ${at} ended at ${over.window.period.end.toISOString()} and its invoice is final: no current period bills '${metric}', so nothing could bill what comes late`
+    : `No subscription period with metric '${metric}' covers ${at}, or it ended more than 24 h ago`;
+}
+
+/** A pause, and a plan without the metric, take no usage at all. */
+const grantsNothing = ({ overage, limit }: UsageWindow): boolean => overage === 'BLOCK' && limit?.isZero() === true;
 
 const isOlder = ({ window, readings }: Counter, timestampMs: number): boolean =>
   window.aggregation === 'WEIGHTED_SUM' && timestampMs < readings[0]!.atMs;

@@ -10,6 +10,7 @@ import { claimKey } from '../platform/idempotency.js';
 import { newId } from '../platform/ids.js';
 import { AppliedCoupon } from './appliedCoupon.entity.js';
 import { presentAppliedCoupon } from './appliedCoupons.js';
+import { lockDrafts, redecideDrafts } from './waitingDrafts.js';
 
 export interface ApplyCouponInput {
   idempotencyKey?: string | undefined;
@@ -17,7 +18,7 @@ export interface ApplyCouponInput {
 }
 
 /**
- * Takes a coupon: from now on it discounts the account's invoices. Each can be taken once (CONFLICT): else whoever has a code
+ * Takes a coupon: from now on it discounts the account's invoices, first those that wait as drafts. Each can be taken once (CONFLICT): else whoever has a code
  * could take it anew each month. An operator may give one again that is no longer live. `agreed` may refuse what was decided:
  * it knows what the account was shown before (see subscription/applyCouponAsShown).
  */
@@ -35,6 +36,7 @@ export async function applyCoupon(
     const answer = { appliedCouponId: newId() };
     const claimed = await claimKey(tx, { operation: 'applyCoupon', key: idempotencyKey, input, answer });
     if (claimed.replayed) return { ...claimed.answer, replayed: true };
+    const drafts = await lockDrafts(tx);
     const account = await em.findOneOrFail(Account, { id: accountId }, { lockMode: LockMode.PESSIMISTIC_WRITE });
 
     // decide
@@ -51,6 +53,7 @@ export async function applyCoupon(
       endedAt: null,
     });
     tx.emit({ type: 'coupon.applied', data: presentAppliedCoupon({ applied, coupon }) });
+    await redecideDrafts(tx, drafts);
     return { ...answer, replayed: false };
   });
 }

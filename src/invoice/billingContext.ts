@@ -62,8 +62,8 @@ interface CouponRow {
 }
 
 /**
- * What invoices of these accounts depend on, all of them in one statement. `withCoupons` counts those that are used
- * up among the live ones, not those that were removed by hand. Whoever will write what follows from it locks the accounts' rows first.
+ * What invoices of these accounts depend on, all of them in one statement. Live are coupons of which something is left;
+ * `withCoupons` counts those that are used up among them, not those that were removed by hand. Whoever will write what follows from it locks the accounts' rows first.
  */
 export async function billingContexts(
   em: EntityManager,
@@ -80,7 +80,7 @@ export async function billingContexts(
             'amount_minor', coupon.amount_minor::text, 'percent', coupon.percent::text, 'plan_codes', coupon.plan_codes,
             'metric_codes', coupon.metric_codes, 'periods_left', applied.periods_left) order by applied.id)
           from applied_coupon applied join coupon on coupon.id = applied.coupon_id
-          where applied.account_id = account.id and (applied.ended_at is null
+          where applied.account_id = account.id and (applied.ended_at is null and coalesce(applied.periods_left, 1) > 0
             or applied.periods_left = 0 and applied.id = any(${withCoupons}::uuid[]))) as coupons,
         (select json_agg(json_build_object('id', item.id, 'description', item.description, 'quantity', item.quantity::text,
             'unit_amount', item.unit_amount::text, 'amount_minor', item.amount_minor::text) order by item.id)
@@ -122,9 +122,13 @@ export async function contextWithout(em: EntityManager, invoice: Invoice): Promi
   };
 }
 
-/** Does an invoice like this use up one of a coupon's periods? One for a period does, one for a change or the end doesn't. */
-export const usesPeriods = ({ reason }: Pick<Invoice, 'reason'>): boolean =>
-  reason === 'subscription_create' || reason === 'subscription_cycle' || reason === 'subscription_resume';
+/** Invoices for a period use up one of a coupon's; those for a change or the end don't. */
+export const periodReasons: readonly Invoice['reason'][] = [
+  'subscription_create',
+  'subscription_cycle',
+  'subscription_resume',
+];
+export const usesPeriods = ({ reason }: Pick<Invoice, 'reason'>): boolean => periodReasons.includes(reason);
 
 const contextOf = (row: Row): BillingContext => ({
   accountId: row.id,

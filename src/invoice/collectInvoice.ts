@@ -9,7 +9,7 @@ import { defaultPaymentMethod } from '../payment/paymentMethods.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { rowsOf, sql } from '../platform/sql.js';
-import { type DueRow, dueRows, finishEach, type SweepOf } from '../platform/sweeps.js';
+import { type DueRow, finishDue, type SweepOf } from '../platform/sweeps.js';
 import { post, walletBalance } from '../wallet/ledger.js';
 import { presentWallet } from '../wallet/wallet.present.js';
 import { lockWallet } from '../wallet/wallets.js';
@@ -169,14 +169,13 @@ export async function collectDueInvoices(
   deps: Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>,
   of: SweepOf = {},
 ): Promise<number> {
-  const due = await dueRows(deps, ['invoice', 'next_payment_attempt_at'], of);
-  return finishEach(deps.log, due, (invoice) => collectDueInvoice(deps, invoice));
+  return finishDue(deps, ['invoice', 'next_payment_attempt_at'], of, (invoice) => collectDueInvoice(deps, invoice));
 }
 
 /** Tries one invoice again if its next attempt is due. */
 export async function collectDueInvoice(
   deps: Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>,
-  { accountId, id }: DueRow,
+  { accountId, id }: Pick<DueRow, 'accountId' | 'id'>,
 ): Promise<void> {
   const paymentId = await transact(deps, accountId, async (tx) => {
     const invoice = await tx.em.findOneOrFail(Invoice, { accountId, id }, { lockMode: LockMode.PESSIMISTIC_WRITE });

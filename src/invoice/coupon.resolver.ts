@@ -51,7 +51,10 @@ export class AppliedCouponResolver {
     return coupon.percent == null ? null : new Decimal(coupon.percent);
   }
 
-  @FieldResolver(() => Int, { nullable: true, description: "Periods' invoices it still discounts; null: without end" })
+  @FieldResolver(() => Int, {
+    nullable: true,
+    description: "Periods' invoices it still discounts, beside drafts that wait; null: without end",
+  })
   periodsLeft(@Root() { applied }: AppliedCouponView): number | null {
     return applied.periodsLeft ?? null;
   }

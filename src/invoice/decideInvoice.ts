@@ -134,7 +134,7 @@ const textOf = ({ taxableMinor, amountMinor }: { taxableMinor: bigint; amountMin
 });
 
 /** What the waterfall needs of a line among the others of its invoice. */
-const billedLine = (line: InvoiceLine, all: readonly InvoiceLine[]): BilledLine => ({
+export const billedLine = (line: InvoiceLine, all: readonly InvoiceLine[]): BilledLine => ({
   ...line,
   takenBackMinor: takenBackMinor(line, all),
   taxRates: line.taxRates?.map((rate) => ({ ...rate, percent: new Decimal(rate.percent) })),

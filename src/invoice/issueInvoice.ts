@@ -13,13 +13,13 @@ import { rowsOf, sql } from '../platform/sql.js';
 import { drawDown, grantCredit } from '../wallet/drawDown.js';
 import { post } from '../wallet/ledger.js';
 import { lockWallet } from '../wallet/wallets.js';
-import { type BillingContext, billingContext } from './billingContext.js';
+import { type BillingContext, billingContext, billingContexts } from './billingContext.js';
 import { applyCredit } from './credit.js';
 import { applyBill, type DecidedInvoice, decideInvoice, type InvoiceDraft } from './decideInvoice.js';
 import { Invoice, InvoiceLine, isDunned } from './invoice.entity.js';
 import { presentInvoice } from './invoice.present.js';
 import { linesOf } from './invoices.js';
-import { takeCouponPeriods, takeItems } from './takings.js';
+import { giveBackCouponPeriods, takeCouponPeriods, takeItems } from './takings.js';
 
 export type { InvoiceDraft, LineDraft } from './decideInvoice.js';
 
@@ -44,8 +44,8 @@ export async function issueInvoice(tx: Tx, { issuedAt, collectFrom, ...draft }: 
 }
 
 /**
- * Makes an invoice that waits as DRAFT until `finalizeAt`: its lines stand (see `redraft`), its totals are an estimate.
- * Coupons, tax, credit and wallet are decided again, and taken, when it is finalised.
+ * Makes an invoice that waits as DRAFT until `finalizeAt`: its lines stand (see `redraft`), its totals are an estimate. It
+ * takes its periods of coupons now, as it comes before every later invoice; tax, credit and wallet when it is finalised.
  */
 export async function draftInvoice(
   tx: Tx,
@@ -54,20 +54,32 @@ export async function draftInvoice(
   const decided = decideInvoice(draft, unfunded(await lockContext(tx)), tx.now);
   const { invoice, lines } = await writeRows(tx, decided);
   invoice.finalizeAt = finalizeAt;
+  await takeCouponPeriods(tx, invoice);
   tx.emit({ type: 'invoice.created', data: presentInvoice(invoice, lines) });
   return { invoice, paymentId: undefined };
 }
 
-/** Finalises a DRAFT as of `issuedAt`. The caller has locked its row and brought its lines up to date. */
+/**
+ * Finalises a DRAFT as of `issuedAt`. The caller has locked its row and brought its lines up to date. One that has waited for
+ * usage and got none has nothing to say: it is void, without a number.
+ */
 export async function finaliseInvoice(
   tx: Tx,
   invoice: Invoice,
   { issuedAt, collectFrom }: Pick<Issue, 'issuedAt' | 'collectFrom'>,
 ): Promise<IssuedInvoice> {
-  const context = await lockContext(tx);
+  const context = await lockDraftContext(tx, invoice);
   const lines = (await linesOf(tx.em, tx.accountId, invoice.id)).filter((line) => isFinal(tx, line));
   const bill = applyBill({ invoice, lines }, context);
+  if (lines.length === 0) return drop(tx, invoice);
   return finalise(tx, { invoice, lines, bill }, { issuedAt, collectFrom });
+}
+
+function drop(tx: Tx, invoice: Invoice): IssuedInvoice {
+  invoice.status = 'VOID';
+  invoice.finalizeAt = null;
+  tx.emit({ type: 'invoice.voided', data: presentInvoice(invoice, []) });
+  return { invoice, paymentId: undefined };
 }
 
 /** A final invoice doesn't show a minimum that usage has reached, nor what one is reckoned from (see redraft). */
@@ -82,7 +94,7 @@ function isFinal(tx: Tx, line: InvoiceLine): boolean {
 export const unfunded = (context: BillingContext): BillingContext => ({ ...context, creditMinor: 0n, walletMinor: 0n });
 
 /** The account's context, its row locked: until the transaction ends nobody else takes its items, coupons and numbers. */
-export async function lockContext(tx: Tx): Promise<BillingContext> {
+async function lockContext(tx: Tx): Promise<BillingContext> {
   await lockAccount(tx);
   return billingContext(tx.em, tx.accountId);
 }
@@ -97,6 +109,17 @@ export async function lockFunds(tx: Tx): Promise<void> {
 export async function lockAccount({ em, accountId }: Tx): Promise<void> {
   await em.flush();
   await rowsOf(em, sql`select id from account where id = ${accountId} for update`);
+}
+
+/**
+ * The context for deciding a DRAFT anew, the account locked: what it has used up of coupons is there again, until `takeCouponPeriods`. A coupon that
+ * discounts it stays, though others have used it up since; one that was removed by hand doesn't.
+ */
+export async function lockDraftContext(tx: Tx, invoice: Invoice): Promise<BillingContext> {
+  await lockAccount(tx);
+  await giveBackCouponPeriods(tx, invoice);
+  const withCoupons = invoice.discounts.map(({ appliedCouponId }) => appliedCouponId);
+  return (await billingContexts(tx.em, [tx.accountId], { withCoupons })).get(tx.accountId)!;
 }
 
 async function writeRows(tx: Tx, decided: DecidedInvoice): Promise<DecidedInvoice> {

@@ -5,7 +5,8 @@ import type { Tx } from '../platform/db.js';
 import { applyBill, type LineDraft, lineRow } from './decideInvoice.js';
 import { InvoiceLine } from './invoice.entity.js';
 import { linesOf } from './invoices.js';
-import { lockContext, lockDraft, unfunded } from './issueInvoice.js';
+import { lockDraft, lockDraftContext, unfunded } from './issueInvoice.js';
+import { takeCouponPeriods } from './takings.js';
 
 /**
  * Puts usage as it stands now on a DRAFT: its usage lines are replaced by these, what they fall short of the minimum spend is
@@ -17,7 +18,7 @@ export async function redraft(tx: Tx, invoiceId: string, usageLines: readonly Li
   await em.flush();
   const invoice = await lockDraft(tx, invoiceId);
   if (!invoice) throw new Error(`Invoice ${invoiceId} is final: its lines can't be replaced`);
-  const context = unfunded(await lockContext(tx));
+  const context = unfunded(await lockDraftContext(tx, invoice));
 
   const before = await linesOf(em, accountId, invoiceId);
   const usage = usageLines.map((line, position) => {
@@ -35,6 +36,7 @@ export async function redraft(tx: Tx, invoiceId: string, usageLines: readonly Li
     if (line.kind === 'minimum_spend') fallShort(line, { spentMinor, currency: invoice.currency });
   }
   applyBill({ invoice, lines: [...usage, ...others] }, context);
+  await takeCouponPeriods(tx, invoice);
   await em.flush();
 }
 

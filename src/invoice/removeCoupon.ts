@@ -7,14 +7,14 @@ import { claimKey } from '../platform/idempotency.js';
 import { uuidOf } from '../platform/ids.js';
 import { AppliedCoupon } from './appliedCoupon.entity.js';
 import { presentAppliedCoupon } from './appliedCoupons.js';
-import { lockAccount } from './issueInvoice.js';
+import { lockDrafts, redecideDrafts, takeCouponOff } from './waitingDrafts.js';
 
 export interface RemoveCouponInput {
   idempotencyKey?: string | undefined;
   appliedCouponId: string;
 }
 
-/** Ends a coupon: what is final keeps its discount, no later invoice gets one. ILLEGAL_STATE when it has ended before. */
+/** Ends a coupon: what is final keeps its discount, drafts lose it, no later invoice gets one. ILLEGAL_STATE when it has ended before. */
 export async function removeCoupon(
   deps: Pick<Deps, 'db' | 'clock'>,
   actor: Actor,
@@ -27,15 +27,18 @@ export async function removeCoupon(
     const answer = { appliedCouponId: id ?? '' };
     const claimed = await claimKey(tx, { operation: 'removeCoupon', key: idempotencyKey, input, answer });
     if (claimed.replayed) return { ...claimed.answer, replayed: true };
-    await lockAccount(tx); // no invoice is using it up meanwhile
+    const drafts = await lockDrafts(tx); // and the account: no invoice is using it up meanwhile
     const applied = id && (await tx.em.findOne(AppliedCoupon, { accountId, id }));
     if (!applied) throw notFound('coupon', input.appliedCouponId, 'appliedCouponId');
     if (applied.endedAt)
       throw new BillingError('ILLEGAL_STATE', 'The coupon has ended already', { field: ['appliedCouponId'] });
 
+    await takeCouponOff(tx, drafts, applied.id);
+    await tx.em.refresh(applied);
     applied.endedAt = tx.now;
     const coupon = await tx.em.findOneOrFail(Coupon, { id: applied.couponId });
     tx.emit({ type: 'coupon.removed', data: presentAppliedCoupon({ applied, coupon }) });
+    await redecideDrafts(tx, drafts);
     return { ...answer, replayed: false };
   });
 }

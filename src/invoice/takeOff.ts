@@ -3,19 +3,20 @@ import { type CreditNoteDecision, decideCreditNote, mostOfLine } from '../domain
 import { prorateMinor } from '../domain/proration.js';
 import type { Tx } from '../platform/db.js';
 import { newId } from '../platform/ids.js';
-import { billingContext } from './billingContext.js';
+import { contextWithout } from './billingContext.js';
 import { creditableInvoice } from './creditableInvoice.js';
 import { applyBill, type LineDraft, lineRow } from './decideInvoice.js';
 import { Invoice, InvoiceLine } from './invoice.entity.js';
 import { type DraftInvoice, draftView } from './invoice.resolver.js';
 import { linesOf } from './invoices.js';
 import { issueCreditNote } from './issueCreditNote.js';
-import { lockContext, unfunded } from './issueInvoice.js';
+import { lockDraftContext, unfunded } from './issueInvoice.js';
+import { takeCouponPeriods } from './takings.js';
 
 /** A credit that belongs on the invoice whose line it gives back (a part of), because that is not paid yet. */
 export interface TakeOff {
   invoiceId: string;
-  /** Was it a DRAFT when the credit was decided? Then coupons, which are taken when it becomes final, are not off it yet. */
+  /** Was it a DRAFT when the credit was decided? Then the credit is gross: coupons are decided anew over what it leaves. */
   ofDraft: boolean;
   line: LineDraft & { credits: NonNullable<LineDraft['credits']> };
 }
@@ -40,9 +41,10 @@ export async function takeOff(tx: Tx, credit: TakeOff): Promise<void> {
   );
   const lines = await linesOf(em, accountId, invoice.id);
   if (invoice.status === 'DRAFT') {
-    const context = unfunded(await lockContext(tx));
+    const context = unfunded(await lockDraftContext(tx, invoice));
     const line = em.create(InvoiceLine, creditRow(credit, lines));
     applyBill({ invoice, lines: [...lines, line] }, context);
+    await takeCouponPeriods(tx, invoice);
     await em.flush();
     return;
   }
@@ -64,7 +66,7 @@ export async function quoteTakeOff(em: EntityManager, accountId: string, credit:
   );
   if (invoice.status === 'DRAFT') {
     const all = [...lines, creditRow(credit, lines)];
-    const bill = applyBill({ invoice, lines: all }, unfunded(await billingContext(em, accountId)));
+    const bill = applyBill({ invoice, lines: all }, unfunded(await contextWithout(em, invoice)));
     return { invoice: draftView({ invoice, lines: all, bill }), returnedToWalletMinor: 0n, balanceMinor: 0n };
   }
   const decision = await decideNote(em, credit, { invoice, lines });

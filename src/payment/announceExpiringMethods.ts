@@ -1,7 +1,7 @@
 import { LockMode } from '@mikro-orm/postgresql';
 import { transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
-import { dueRows, finishEach, type SweepOf } from '../platform/sweeps.js';
+import { finishDue, type SweepOf } from '../platform/sweeps.js';
 import { PaymentMethod } from './payment.entity.js';
 import { presentPaymentMethod } from './payment.present.js';
 
@@ -10,8 +10,7 @@ export async function announceExpiringMethods(
   deps: Pick<Deps, 'db' | 'clock' | 'log'>,
   of: SweepOf = {},
 ): Promise<number> {
-  const due = await dueRows(deps, ['payment_method', 'expiry_notice_at'], of);
-  return finishEach(deps.log, due, ({ accountId, id }) =>
+  return finishDue(deps, ['payment_method', 'expiry_notice_at'], of, ({ accountId, id }) =>
     transact(deps, accountId, async (tx) => {
       const method = await tx.em.findOneOrFail(
         PaymentMethod,

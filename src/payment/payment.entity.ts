@@ -141,5 +141,19 @@ export const ProviderCursorEntity = defineEntity({
     /** Of the epoch, by the provider's clock. */
     second: p.integer(),
     dueAt: instant(),
+    /** The list was too long for one round, or a round was broken off: where the next one goes on. Null: at its newest. */
+    pass: p
+      .json<{
+        /** Ref of the event behind which to read on, in the provider's order; none: from the newest. */
+        after?: string | undefined;
+        /** Second of the newest event of the list, which the cursor takes at its end. */
+        newest?: number | undefined;
+        /** Of the earliest event that has failed. */
+        failed: number | null;
+        /** Ref of the event at which the last round got no answer. */
+        stoppedAt: string | null;
+      }>()
+      .nullable(),
   },
 });
+export type ProviderCursor = InferEntity<typeof ProviderCursorEntity>;

@@ -2,7 +2,7 @@ import type { AttachOutcome } from '../integrations/payments/provider.js';
 import { accountNow } from '../platform/clock.js';
 import { transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
-import { dueRows, finishEach, type SweepOf } from '../platform/sweeps.js';
+import { finishDue, type SweepOf } from '../platform/sweeps.js';
 import { callProvider } from './callProvider.js';
 import { askWhileOpenAt } from './charge.js';
 import { PaymentMethod } from './payment.entity.js';
@@ -26,10 +26,10 @@ export async function reconcileAttachments(
   const { payments } = deps;
   if (!payments.findAttachment) return 0;
   const find = payments.findAttachment;
-  const due = await dueRows(deps, ['payment_method', 'reconcile_at'], of);
-  return finishEach(
-    deps.log,
-    due,
+  return finishDue(
+    deps,
+    ['payment_method', 'reconcile_at'],
+    of,
     async ({ accountId, id: methodId }) => {
       const { setupRef, createdAt } = await deps.db.orm.em
         .fork()

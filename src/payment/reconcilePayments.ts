@@ -2,7 +2,7 @@ import { type ChargeOutcome, ProviderStillWorking, ProviderUnavailable } from '.
 import { accountNow } from '../platform/clock.js';
 import { transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
-import { dueRows, finishEach, type SweepOf } from '../platform/sweeps.js';
+import { finishDue, type SweepOf } from '../platform/sweeps.js';
 import { callProvider } from './callProvider.js';
 import { askWhileOpenAt, givenUpCodes } from './charge.js';
 import { Payment, PaymentCustomer } from './payment.entity.js';
@@ -37,10 +37,10 @@ export async function reconcilePayments(
   settle: Record<Payment['purpose'], Settle>,
   of: SweepOf = {},
 ): Promise<number> {
-  const due = await dueRows(deps, ['payment', 'reconcile_at'], of);
-  return finishEach(
-    deps.log,
-    due,
+  return finishDue(
+    deps,
+    ['payment', 'reconcile_at'],
+    of,
     async ({ accountId, id: paymentId }) => {
       const em = deps.db.orm.em.fork();
       const payment = await em.findOneOrFail(Payment, { accountId, id: paymentId });

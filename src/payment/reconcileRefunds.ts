@@ -1,7 +1,7 @@
 import { ProviderStillWorking, type RefundOutcome } from '../integrations/payments/provider.js';
 import { transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
-import { dueRows, finishEach, type SweepOf } from '../platform/sweeps.js';
+import { finishDue, type SweepOf } from '../platform/sweeps.js';
 import { callProvider } from './callProvider.js';
 import { askWhileOpenAt, givenUpCodes } from './charge.js';
 import { Payment, Refund } from './payment.entity.js';
@@ -23,10 +23,10 @@ export async function reconcileRefunds(
   settle: SettleRefund,
   of: SweepOf = {},
 ): Promise<number> {
-  const due = await dueRows(deps, ['refund', 'reconcile_at'], of);
-  return finishEach(
-    deps.log,
-    due,
+  return finishDue(
+    deps,
+    ['refund', 'reconcile_at'],
+    of,
     async ({ accountId, id: refundId }) => {
       const em = deps.db.orm.em.fork();
       const { providerKey, paymentId, createdAt } = await em.findOneOrFail(Refund, { accountId, id: refundId });

@@ -3,6 +3,7 @@ import type { Coupon } from '../catalog/plan.entity.js';
 import { Decimal } from '../domain/decimal.js';
 import { type ApplyCouponInput as ApplyInput, applyCoupon, periodsOf } from '../invoice/applyCoupon.js';
 import { type BillingContext, billingContext } from '../invoice/billingContext.js';
+import { draftsToDiscount } from '../invoice/waitingDrafts.js';
 import type { Actor } from '../platform/actor.js';
 import type { Tx } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
@@ -36,27 +37,27 @@ export const applyCouponAsShown = (
 /** The account's next invoice as the coupon would make it; the mutation with a token and its preview both decide here. */
 export async function quoteCoupon(em: Tx['em'], { account, coupon }: { account: Account; coupon: Coupon }) {
   const subscription = await liveSubscription(em, account.id);
-  const context = withCoupon(await billingContext(em, account.id), coupon);
+  const context = await withCoupon(em, await billingContext(em, account.id), coupon);
   const state = subscription && (await readState(em, subscription));
   const nextInvoice = state ? await upcomingInvoice(em, { account, state, context }) : null;
   const shown = [coupon.id, subscription?.id, subscription?.version, nextInvoice && shownOf(nextInvoice)];
   return { nextInvoice, fingerprint: hashOf(shown) };
 }
 
-/** Among the coupons it comes last, as the newest does. It has no id yet; its coupon's stands for it. */
-const withCoupon = (context: BillingContext, coupon: Coupon): BillingContext => ({
-  ...context,
-  coupons: [
-    ...context.coupons,
-    {
-      appliedCouponId: coupon.id,
-      code: coupon.code,
-      name: coupon.name,
-      amountMinor: coupon.amountMinor ?? null,
-      percent: coupon.percent == null ? null : new Decimal(coupon.percent),
-      planCodes: coupon.planCodes,
-      metricCodes: coupon.metricCodes,
-      periodsLeft: periodsOf(coupon),
-    },
-  ],
-});
+/**
+ * Among the coupons it comes last, as the newest does, with what drafts that wait leave of it. It has no id yet; its coupon's
+ * stands for it.
+ */
+async function withCoupon(em: Tx['em'], context: BillingContext, coupon: Coupon): Promise<BillingContext> {
+  const terms = {
+    amountMinor: coupon.amountMinor ?? null,
+    percent: coupon.percent == null ? null : new Decimal(coupon.percent),
+    planCodes: coupon.planCodes,
+    metricCodes: coupon.metricCodes,
+  };
+  const periods = periodsOf(coupon);
+  const periodsLeft = periods && periods - (await draftsToDiscount(em, context.accountId, terms));
+  if (periodsLeft !== null && periodsLeft <= 0) return context;
+  const { id: appliedCouponId, code, name } = coupon;
+  return { ...context, coupons: [...context.coupons, { appliedCouponId, code, name, ...terms, periodsLeft }] };
+}

@@ -12,8 +12,9 @@ import { usageSoFar } from '../usage/usageToBill.js';
 import { lockOpenWindows } from '../usage/windows.js';
 import { decideStop } from './decide.js';
 import { endSubscription } from './endSubscription.js';
+import { graceHoursOf } from './finalInvoice.js';
 import { lockPeriodInvoices, paidFee } from './paidFee.js';
-import { fingerprintOf, quotedAmounts } from './quote.js';
+import { fingerprintOf, quotedStop } from './quote.js';
 import { catchUp } from './renew.js';
 import { refuseWhileCharging } from './standing.js';
 import { readState, reschedule } from './state.js';
@@ -34,7 +35,7 @@ type Needs = Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>;
 
 /**
  * Cancels at the period's end (AUTO and the default) or at once, with credit for the unused days. Either way a final
- * invoice bills the usage in arrears. A subscription that was never paid just ends.
+ * invoice bills the usage in arrears; with a grace period it waits as DRAFT. A subscription that was never paid just ends.
  */
 export async function cancelSubscription(
   deps: Needs,
@@ -125,10 +126,12 @@ export async function quoteCancel(
   const state = await readState(em, subscription);
   const paid = now ? await paidFee(em, subscription) : undefined;
   const usage = now ? await usageSoFar(em, { subscriptionId: subscription.id, accountId, at }) : [];
-  const { lines, takesBack } = now ? decideStop({ state, at, usage, paid }) : { lines: [], takesBack: [] };
+  const graceHours = now ? await graceHoursOf(em, subscription) : 0;
+  const waits = graceHours > 0;
+  const { lines, takesBack } = now ? decideStop({ state, at, usage, paid, waits }) : { lines: [], takesBack: [] };
   const replaces = now ? subscription.changeInvoiceId : null;
   const reason = 'subscription_cancel';
-  const amounts = await quotedAmounts(em, { accountId, lines, takesBack, reason, replaces });
+  const amounts = await quotedStop(em, { accountId, lines, takesBack, reason, replaces, at, graceHours });
   const effective = now ? 'now' : 'period_end';
   return {
     effective,

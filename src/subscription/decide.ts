@@ -114,12 +114,15 @@ export function decideStop({
   at,
   usage,
   paid,
+  waits,
 }: {
   state: Lifecycle<Terms>;
   at: Date;
   usage: readonly LineDraft[];
   /** Undefined: nothing is given back. */
   paid: PaidFee | undefined;
+  /** What is in arrears waits as DRAFT for late usage. */
+  waits?: boolean | undefined;
 }): { lines: LineDraft[]; takesBack: TakeBack[] } {
   const { terms: plan, quantity, period, timeZone } = state;
   if (state.status === 'PAUSED') return { lines: [], takesBack: [] }; // it has been stopped before
@@ -130,7 +133,7 @@ export function decideStop({
   const fees = paid === undefined || state.status === 'TRIALING' ? [] : paid;
   const given = giveBack(fees, { feeMinor: feeMinor(plan, quantity), unused, of });
   const { credit, takesBack } = dividedCredits(creditLines({ plan, quantity, rest, unused, given }));
-  return { lines: [...credit, ...decideArrears({ state, usage, cutAt: at })], takesBack };
+  return { lines: [...credit, ...decideArrears({ state, usage, cutAt: at, waits })], takesBack };
 }
 
 /** What a period leaves to pay when it ends: its usage, and what that falls short of the minimum spend. A trial has none. */

@@ -3,8 +3,7 @@ import { featuresOf } from '../catalog/plans.js';
 import { BillingError, invalid } from '../domain/errors.js';
 import { paused } from '../domain/lifecycle.js';
 import { collectInvoice } from '../invoice/collectInvoice.js';
-import { issueInvoice, lockFunds } from '../invoice/issueInvoice.js';
-import { defaultPaymentMethod } from '../payment/paymentMethods.js';
+import { lockFunds } from '../invoice/issueInvoice.js';
 import { type Actor, requireScope } from '../platform/actor.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
@@ -12,17 +11,17 @@ import { claimKey } from '../platform/idempotency.js';
 import { newId } from '../platform/ids.js';
 import { checkQuote, inputHashOf, openQuote } from '../platform/quote.js';
 import { usageSoFar } from '../usage/usageToBill.js';
-import { closeWindows, lockOpenWindows, openWindows, vacateStart } from '../usage/windows.js';
-import { decideStop, minimumOf } from './decide.js';
+import { lockOpenWindows, openWindows, vacateStart } from '../usage/windows.js';
+import { decideStop } from './decide.js';
+import { billStop, graceHoursOf } from './finalInvoice.js';
 import { lockPeriodInvoices, type PaidFee, paidFee } from './paidFee.js';
-import { fingerprintOf, quotedAmounts } from './quote.js';
+import { fingerprintOf, quotedStop } from './quote.js';
 import { catchUp } from './renew.js';
 import { refuseWhileCharging } from './standing.js';
 import { fieldsOf, readState } from './state.js';
 import { type SubscriptionAnswer, subscriptionAnswer } from './subscribe.js';
 import type { Subscription } from './subscription.entity.js';
 import { checkVersion, emitSubscription, lockSubscription } from './subscriptions.js';
-import { takeBack } from './takeBack.js';
 import { endWaitingChange } from './waitingChange.js';
 
 export interface PauseSubscriptionInput {
@@ -124,13 +123,16 @@ export async function quotePause(
   const state = await readState(em, subscription);
   const paid = await paidFee(em, subscription);
   const usage = await usageSoFar(em, { subscriptionId, accountId, at });
-  const { lines, takesBack } = decideStop({ state, at, usage, paid });
-  const amounts = await quotedAmounts(em, {
+  const graceHours = await graceHoursOf(em, subscription);
+  const { lines, takesBack } = decideStop({ state, at, usage, paid, waits: graceHours > 0 });
+  const amounts = await quotedStop(em, {
     accountId,
     lines,
     takesBack,
     reason: 'subscription_pause',
     replaces: subscription.changeInvoiceId,
+    at,
+    graceHours,
   });
   const shown = { planId: subscription.planId, subscriptionVersion: subscription.version, effective: 'now' };
   return {
@@ -152,24 +154,8 @@ export async function stopForPause(
   const { timeZone, currency } = await em.findOneOrFail(Account, { id: accountId });
   const { id: subscriptionId } = subscription;
   const state = await readState(em, subscription);
-  const usage = await closeWindows(tx, { subscriptionId, at, invoiceId });
-  const { lines, takesBack } = decideStop({ state, at, usage, paid });
-  await takeBack(tx, takesBack);
-  const after = paused(state, { at, resumeAt });
-  let paymentId: string | undefined;
-  if (lines.length > 0) {
-    ({ paymentId } = await issueInvoice(tx, {
-      id: invoiceId,
-      reason: 'subscription_pause',
-      subscriptionId,
-      period: after.period,
-      lines,
-      minimumSpend: minimumOf(state, at),
-      issuedAt: at,
-      collectFrom: await defaultPaymentMethod(em, accountId),
-    }));
-  }
-  Object.assign(subscription, fieldsOf(after));
+  const paymentId = await billStop(tx, subscription, { at, paid, invoiceId, reason: 'subscription_pause' });
+  Object.assign(subscription, fieldsOf(paused(state, { at, resumeAt })));
   subscription.version += 1;
   await vacateStart(tx, { subscriptionId, at });
   await openWindows(tx, {

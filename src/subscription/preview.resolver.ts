@@ -95,7 +95,8 @@ export class PreviewResolver {
 
   @FieldResolver(() => InvoiceType, {
     nullable: true,
-    description: 'The invoice it would issue, with coupons and taxes; null when there is nothing to invoice',
+    description:
+      'The first invoice it would make, with coupons and taxes: issued at once, or the draft where nothing is; null when there is nothing to invoice',
   })
   invoice(@Root() quoted: PreviewAnswer): Invoice | null {
     return quoted.invoice;
@@ -108,6 +109,15 @@ export class PreviewResolver {
   })
   unpaidInvoice(@Root() quoted: PreviewAnswer): Invoice | null {
     return quoted.unpaidInvoice;
+  }
+
+  @FieldResolver(() => InvoiceType, {
+    nullable: true,
+    description:
+      'What would wait for late usage in the grace period: an estimate, collected when it becomes final; null when nothing waits',
+  })
+  draft(@Root() quoted: PreviewAnswer): Invoice | null {
+    return quoted.draft;
   }
 
   @FieldResolver(() => InvoiceType, { nullable: true, description: 'The renewal that follows; null when none does' })

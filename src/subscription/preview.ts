@@ -16,7 +16,7 @@ import { type ApplyCouponInput, quoteCoupon } from './applyCouponAsShown.js';
 import { type CancelSubscriptionInput, quoteCancel } from './cancelSubscription.js';
 import { type ChangePlanInput, orderToChangeTo, quoteChange } from './changePlan.js';
 import { type PauseSubscriptionInput, quotePause } from './pauseSubscription.js';
-import type { QuotedAmounts } from './quote.js';
+import type { QuotedAmounts, QuotedStop } from './quote.js';
 import { quoteResume, type ResumeSubscriptionInput } from './resumeSubscription.js';
 import { firstState } from './state.js';
 import { orderFor, quoteSubscribe, type SubscribeInput } from './subscribe.js';
@@ -48,13 +48,15 @@ export interface PreviewAnswer {
   invoice: DraftInvoice | null;
   /** The unpaid invoice that billed the period, as it would be then; null when it stays as it is. */
   unpaidInvoice: DraftInvoice | null;
+  /** What would wait as DRAFT for late usage, an estimate; null when nothing would. */
+  draft: DraftInvoice | null;
   /** The invoice that would follow by itself; null when none does. */
   nextInvoice: DraftInvoice | null;
 }
 
 interface Quoted {
   lines: LineDraft[];
-  amounts: Pick<QuotedAmounts, 'dueNowMinor' | 'creditMinor'> & Partial<QuotedAmounts>;
+  amounts: Pick<QuotedAmounts, 'dueNowMinor' | 'creditMinor'> & Partial<QuotedStop>;
   fingerprint: string;
   /** The subscription as the mutation would leave it; undefined: it has nothing to do with one. */
   after: Lifecycle<Plan> | undefined;
@@ -143,6 +145,7 @@ export async function preview(
     creditMinor: amounts.creditMinor,
     invoice: amounts.invoice ?? null,
     unpaidInvoice: amounts.unpaidInvoice ?? null,
+    draft: amounts.draft ?? null,
     nextInvoice: after
       ? await upcomingInvoice(em, { account, state: after, windows, context: amounts.after })
       : nextInvoice,

@@ -3,9 +3,10 @@ import { type BillingContext, billingContext, contextWithout } from '../invoice/
 import { contextAfter, decideInvoice } from '../invoice/decideInvoice.js';
 import { Invoice } from '../invoice/invoice.entity.js';
 import { type DraftInvoice, draftView } from '../invoice/invoice.resolver.js';
-import type { LineDraft } from '../invoice/issueInvoice.js';
+import { type LineDraft, unfunded } from '../invoice/issueInvoice.js';
 import { hashOf } from '../platform/idempotency.js';
 import { newId } from '../platform/ids.js';
+import { graceEnd, partsOf } from './finalInvoice.js';
 import { quoteTakeBack, type TakeBack } from './takeBack.js';
 
 /** What a change charges and credits, in minor units. */
@@ -66,6 +67,27 @@ export async function quotedAmounts(
   };
 }
 
+/** What a stop charges and credits at once, and what of it waits. */
+export interface QuotedStop extends QuotedAmounts {
+  /** The estimate of what waits as DRAFT for late usage; null when nothing waits. It is the `invoice`, where none is issued at once. */
+  draft: DraftInvoice | null;
+}
+
+/** Decides what a subscription that ends or is paused at `at` leaves to bill, as `billStop` would. */
+export async function quotedStop(
+  em: EntityManager,
+  { at, graceHours, lines, ...of }: Parameters<typeof quotedAmounts>[1] & { at: Date; graceHours: number },
+): Promise<QuotedStop> {
+  const { atOnce, waiting } = partsOf(lines, graceHours);
+  const amounts = await quotedAmounts(em, { ...of, lines: atOnce });
+  if (graceHours === 0) return { ...amounts, draft: null };
+  const estimate = { id: newId(), reason: of.reason, subscriptionId: null, period: null, lines: waiting };
+  const decided = decideInvoice(estimate, unfunded(amounts.after), new Date(0));
+  decided.invoice.finalizeAt = graceEnd(at, graceHours);
+  const draft = draftView(decided);
+  return { ...amounts, invoice: amounts.invoice ?? draft, draft, after: contextAfter(amounts.after, decided) };
+}
+
 /** One number for "the customer was shown exactly this": every line and every total. */
 export function fingerprintOf(of: {
   /** The version of the plan that follows; null when none does. */
@@ -73,9 +95,10 @@ export function fingerprintOf(of: {
   subscriptionVersion: number;
   effective: string;
   lines: readonly LineDraft[];
-  amounts: Pick<QuotedAmounts, 'dueNowMinor' | 'creditMinor' | 'invoice' | 'unpaidInvoice'>;
+  amounts: Pick<QuotedAmounts, 'dueNowMinor' | 'creditMinor' | 'invoice' | 'unpaidInvoice'> &
+    Partial<Pick<QuotedStop, 'draft'>>;
 }): string {
-  const { dueNowMinor, creditMinor, invoice, unpaidInvoice } = of.amounts;
+  const { dueNowMinor, creditMinor, invoice, unpaidInvoice, draft } = of.amounts;
   const shown = [
     of.planId,
     of.subscriptionVersion,
@@ -90,6 +113,7 @@ export function fingerprintOf(of: {
     creditMinor,
     invoice && shownOf(invoice),
     unpaidInvoice && [...shownOf(unpaidInvoice), unpaidInvoice.amountDueMinor],
+    draft && shownOf(draft),
   ];
   return hashOf(shown);
 }

@@ -3,7 +3,7 @@ import { collectInvoices } from '../invoice/collectInvoices.js';
 import { sweepNow } from '../platform/clock.js';
 import type { Deps } from '../platform/deps.js';
 import { instantOf, rowsOf, sql } from '../platform/sql.js';
-import { finishEach, type SweepOf, sweptRows } from '../platform/sweeps.js';
+import { type DuePlace, finishEach, finishPages, firstPlace, type SweepOf, sweptRows } from '../platform/sweeps.js';
 import { advanceSubscription } from './renew.js';
 import {
   type BatchOutcome,
@@ -24,9 +24,6 @@ const batchSize = 500;
 /** Batches in a row of one sweep; then the other sweeps have their turn, and this one goes on in its next round. */
 const batchesASweep = 10;
 
-/** Those of one sweep that are advanced one by one. */
-const singlesASweep = 100;
-
 /**
  * Sweep: renews, ends, activates or abandons every subscription whose time has come. Plain renewals go by the set, all
  * else, and what has a clock of its own, one by one.
@@ -34,13 +31,20 @@ const singlesASweep = 100;
 export async function advanceDueSubscriptions(deps: Needs, of: SweepOf = {}): Promise<number> {
   let finished = 0;
   const failed = new Set<string>();
-  for (let batch = 0; of.accountId === undefined && batch < batchesASweep; batch++) {
+  for (let batches = 0; of.accountId === undefined && batches < batchesASweep; ) {
     const claimed = await claim(deps, { failed, limit: batchSize });
-    if (claimed.length === 0) break;
-    finished += (await renewClaimed(deps, claimed, failed)).length;
+    const failedBefore = failed.size;
+    const renewed = claimed.length === 0 ? [] : await renewClaimed(deps, claimed, failed);
+    if (renewed.length === 0 && failed.size === failedBefore) break;
+    finished += renewed.length;
+    if (renewed.length > 0) batches++; // one in which all failed is no turn: those behind it have theirs
   }
-  const singles = await dueSingles(deps, of, singlesASweep);
-  return finished + (await finishEach(deps.log, singles, (key) => advanceSubscription(deps, key).then(() => {})));
+  const singles = await finishPages(
+    deps.log,
+    (page) => dueSingles(deps, of, page),
+    (key) => advanceSubscription(deps, key).then(() => {}),
+  );
+  return finished + singles;
 }
 
 /**
@@ -56,7 +60,7 @@ export async function* renewDue(deps: Needs, { limit }: { limit: number }): Asyn
     left -= claimed.length;
     yield await renewClaimed(deps, claimed, failed);
   }
-  for (const key of await dueSingles(deps, {}, left)) {
+  for (const key of await dueSingles(deps, {}, { after: firstPlace, limit: left })) {
     const renewed: Renewed[] = [];
     await finishEach(deps.log, [key], async () => {
       renewed.push(...(await advanceSubscription(deps, key)));
@@ -83,7 +87,7 @@ export async function* previewDue(
   { limit }: { limit: number },
 ): AsyncGenerator<DueRenewal[]> {
   const now = deps.clock.now();
-  let after: { dueAt: Date; id: string } = { dueAt: new Date(0), id: '00000000-0000-0000-0000-000000000000' };
+  let after = firstPlace;
   for (let left = limit; left > 0; ) {
     const em = deps.db.orm.em.fork();
     const rows = await rowsOf(
@@ -147,17 +151,22 @@ const plain = sql<boolean>`(
     where note.account_id = subscription.account_id and note.balance_minor > 0 and note.status = 'ISSUED'))`;
 
 /** Due as well, and not for a batch. */
-async function dueSingles(deps: Needs, of: SweepOf, limit: number): Promise<SubscriptionKey[]> {
+async function dueSingles(
+  deps: Needs,
+  of: SweepOf,
+  { after, limit }: { after: DuePlace; limit: number },
+): Promise<(SubscriptionKey & DuePlace)[]> {
   const em = deps.db.orm.em.fork();
   const now = await sweepNow(em, deps.clock, of.accountId);
   const rows = await rowsOf(
     em,
-    sql<{ account_id: string; id: string }>`
-      select account_id, id from subscription
+    sql<{ account_id: string; id: string; due_at: string }>`
+      select account_id, id, due_at from subscription
       where due_at <= ${now} and ${sweptRows('subscription', of)} and (${of.accountId !== undefined} or not ${plain})
-      order by due_at limit ${limit}`,
+        and (due_at, id) > (${after.dueAt}, ${after.id}::uuid)
+      order by due_at, id limit ${limit}`,
   );
-  return rows.map(keyOf);
+  return rows.map((row) => ({ ...keyOf(row), id: row.id, dueAt: instantOf(row.due_at) }));
 }
 
 /** Renews a batch, collects what it leaves to collect, and advances by itself what was left out of it. */

@@ -5,7 +5,7 @@ import { defaultPaymentMethod } from '../payment/paymentMethods.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { rowsOf, sql } from '../platform/sql.js';
-import { dueRows, finishEach, type SweepOf } from '../platform/sweeps.js';
+import { finishDue, type SweepOf } from '../platform/sweeps.js';
 import { usageLine } from './rateWindow.js';
 import { UsageWindow } from './usage.entity.js';
 
@@ -14,8 +14,7 @@ export async function finalizeDueInvoices(
   deps: Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>,
   of: SweepOf = {},
 ): Promise<number> {
-  const due = await dueRows(deps, ['invoice', 'finalize_at'], of);
-  return finishEach(deps.log, due, async ({ accountId, id }) => {
+  return finishDue(deps, ['invoice', 'finalize_at'], of, async ({ accountId, id }) => {
     const paymentId = await transact(deps, accountId, (tx) => finalizeDraft(tx, id, { onlyDue: true }));
     await collectInvoice(deps, { accountId, paymentId });
   });

@@ -12,7 +12,7 @@ export interface FinalizeInvoiceInput {
   invoiceId: string;
 }
 
-/** Ends the grace period of a DRAFT now, and collects the invoice. ILLEGAL_STATE when it is final. For operators. */
+/** Ends the grace period of a DRAFT now, and collects the invoice; one without a line is void. ILLEGAL_STATE when it is final. For operators. */
 export async function finalizeInvoice(
   deps: Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>,
   actor: Actor,
@@ -27,7 +27,7 @@ export async function finalizeInvoice(
     const claimed = await claimKey(tx, { operation: 'finalizeInvoice', key: idempotencyKey, input, answer });
     if (claimed.replayed) return { ...claimed, paymentId: undefined };
     if (status !== 'DRAFT') {
-      throw new BillingError('ILLEGAL_STATE', `Invoice ${number} is ${status}, expected DRAFT`, {
+      throw new BillingError('ILLEGAL_STATE', `Invoice ${number ?? input.invoiceId} is ${status}, expected DRAFT`, {
         field: ['invoiceId'],
       });
     }

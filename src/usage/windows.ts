@@ -165,6 +165,13 @@ export async function vacateStart(tx: Tx, { subscriptionId, at }: { subscription
   );
 }
 
+/** Could usage of the open windows that is told late still cost something? */
+export const mayCostLate = async (
+  em: EntityManager,
+  { accountId, subscriptionId }: { accountId: string; subscriptionId: string },
+): Promise<boolean> =>
+  (await em.count(UsageWindow, { accountId, subscriptionId, closedAt: null, overage: 'CHARGE' })) > 0;
+
 /** Those of the features whose metric has no window yet. */
 export const withoutWindow = (features: readonly PlanFeature[], windows: readonly UsageWindow[]): PlanFeature[] =>
   features.filter((f) => f.metricCode != null && !windows.some((window) => window.metricCode === f.metricCode));

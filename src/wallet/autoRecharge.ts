@@ -6,7 +6,7 @@ import { Payment } from '../payment/payment.entity.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { newId } from '../platform/ids.js';
-import { dueRows, finishEach, type SweepOf } from '../platform/sweeps.js';
+import { finishDue, type SweepOf } from '../platform/sweeps.js';
 import { walletBalance } from './ledger.js';
 import { intendTopUp, settleInWallet } from './topUp.js';
 import type { Wallet } from './wallet.entity.js';
@@ -24,8 +24,7 @@ export async function rechargeDueWallets(
   deps: Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>,
   of: SweepOf = {},
 ): Promise<number> {
-  const due = await dueRows(deps, ['wallet', 'recharge_due_at'], of);
-  return finishEach(deps.log, due, ({ accountId }) => rechargeIfLow(deps, accountId));
+  return finishDue(deps, ['wallet', 'recharge_due_at'], of, ({ accountId }) => rechargeIfLow(deps, accountId));
 }
 
 /** Charges the recharge amount when `available` is below the threshold. At most one recharge is in flight. */

@@ -5,7 +5,8 @@ import type { Deps } from '../platform/deps.js';
 import { eventsByIds, type LoggedEvent } from '../platform/eventLog.js';
 import { stringifyExact } from '../platform/exactJson.js';
 import { newId, publicId } from '../platform/ids.js';
-import { rowsOf, sql } from '../platform/sql.js';
+import { instantOf, rowsOf, sql } from '../platform/sql.js';
+import { firstPlace, placesOf } from '../platform/sweeps.js';
 import type { Lanes } from './lanes.js';
 import { deliverJob } from './planDeliveries.js';
 import type { PostOutcome, WebhookPoster } from './postWebhook.js';
@@ -177,15 +178,27 @@ async function settleDelivery(
   if (retryAt) await deps.jobs.add(deliverJob, { accountId, deliveryId }, { runAt: retryAt, jobKey: deliveryId });
 }
 
-/** Sweep: hurries deliveries that are due and that no job seems to look after. */
+/** How many deliveries one round hurries. */
+const hurriedAtOnce = 200;
+const sweep = 'webhook_delivery.next_attempt_at';
+
+/**
+ * Sweep: hurries deliveries that are due and that no job seems to look after. Each round goes on behind the last one, and
+ * then from the beginning: those that stay due however often they are hurried never stand before the others.
+ */
 export async function hurryDueDeliveries(deps: Pick<Deps, 'db' | 'clock' | 'jobs'>): Promise<number> {
+  const places = placesOf(deps.db);
+  const after = places.get(sweep) ?? firstPlace;
   const overdue = new Date(deps.clock.now().getTime() - 5_000); // jobs that just come due are not overdue
   const due = await rowsOf(
     deps.db.orm.em.fork(),
-    sql<{ account_id: string; id: string }>`
-      select account_id, id from webhook_delivery
-      where status = 'PENDING' and next_attempt_at <= ${overdue} order by next_attempt_at limit 200`,
+    sql<{ account_id: string; id: string; next_attempt_at: string }>`
+      select account_id, id, next_attempt_at from webhook_delivery
+      where status = 'PENDING' and next_attempt_at <= ${overdue} and (next_attempt_at, id) > (${after.dueAt}, ${after.id}::uuid)
+      order by next_attempt_at, id limit ${hurriedAtOnce}`,
   );
+  const last = due.length < hurriedAtOnce ? undefined : due.at(-1);
+  places.set(sweep, last ? { dueAt: instantOf(last.next_attempt_at), id: last.id } : firstPlace);
   for (const { account_id, id } of due)
     await deps.jobs.add(deliverJob, { accountId: account_id, deliveryId: id }, { jobKey: id });
   return 0; // it only hands over: nothing is finished yet

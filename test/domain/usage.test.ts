@@ -257,6 +257,31 @@ describe('the timestamp chooses the window', () => {
     expect(decide([inApril], windows, at(lateMs)).decisions).toMatchObject([{ code: 'ILLEGAL_STATE' }]);
   });
 
+  test('late events of a period before the one that waits as a draft count there, marked late', () => {
+    const change = new Date('2026-04-30T18:00:00Z');
+    const end = new Date('2026-05-01T12:00:00Z');
+    const before = usageWindow({ id: 'before', period: { start: april.start, end: change }, closedAt: change });
+    const last = usageWindow({ id: 'last', period: { start: change, end }, closedAt: end, draftInvoiceId: 'draft' });
+    const event = [usageEvent('t1', '1', { timestamp: new Date('2026-04-30T17:00:00Z') })];
+    const at = { now: new Date('2026-05-01T13:00:00Z') };
+    const { decisions } = decide(event, [before, last], at);
+    expect(decisions).toEqual([{ status: 'ACCEPTED', windowId: 'last', late: true }]);
+    const final = { ...last, draftInvoiceId: null };
+    expect(decide(event, [before, final], at).decisions).toMatchObject([{ code: 'ILLEGAL_STATE' }]);
+  });
+
+  test('late events that no later window bills are refused as such: after the end, and while nothing is granted', () => {
+    const at = new Date('2026-05-01T12:00:00Z');
+    const message = expect.stringContaining('ended at 2026-05-01T00:00:00.000Z and its invoice is final');
+    const refusal = { code: 'ILLEGAL_STATE', field: 'timestamp', message };
+    expect(one([closed], inApril.timestamp, at)).toMatchObject(refusal);
+    const pause = usageWindow({ id: 'pause', period: may, limit: '0', overage: 'BLOCK' });
+    expect(one([closed, pause], inApril.timestamp, at)).toMatchObject(refusal);
+    expect(one([closed, pause], at, at)).toMatchObject({ code: 'LIMIT_EXCEEDED' }); // its own
+    const full = usageWindow({ id: 'may', period: may, limit: '1', used: '1', overage: 'BLOCK' });
+    expect(one([closed, full], inApril.timestamp, at)).toMatchObject({ code: 'LIMIT_EXCEEDED' });
+  });
+
   test('late events go to the earliest of several open windows after it', () => {
     const june = usageWindow({ id: 'june', period: { start: may.end, end: new Date('2026-07-01') } });
     const march = usageWindow({ id: 'march', period: { start: new Date('2026-03-01'), end: april.start } });

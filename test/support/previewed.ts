@@ -146,6 +146,21 @@ async function compare(
     shown.invoice && sums(shown.invoice, shown.invoice.draftLines),
     `${operation}: the invoice is the one that was shown`,
   );
+  const [draft = null] = shown.draft
+    ? await em.find(
+        Invoice,
+        { accountId: account.id, status: 'DRAFT', reason: { $in: ['subscription_cancel', 'subscription_pause'] } },
+        { orderBy: { createdAt: 'desc', id: 'desc' }, limit: 1 },
+      )
+    : [];
+  const waiting = draft
+    ? await em.find(InvoiceLine, { accountId: account.id, invoiceId: draft.id }, { orderBy: { position: 'asc' } })
+    : [];
+  assert.deepEqual(
+    draft && { ...sums(draft, waiting), until: draft.finalizeAt },
+    shown.draft && { ...sums(shown.draft, shown.draft.draftLines), until: shown.draft.finalizeAt },
+    `${operation}: what waits is what was shown`,
+  );
   assert.equal(payment?.amountMinor ?? 0n, shown.dueNowMinor, `${operation}: what is charged is what was shown`);
   if (done.error) return; // the change was taken back: so is what it took and gave
   const applied = shown.invoice?.walletAppliedMinor ?? 0n;

@@ -1,0 +1,130 @@
+import { type PaymentMethod, PaymentMethod as PaymentMethodEntity } from '../../src/payment/payment.entity.js';
+import { newId } from '../../src/platform/ids.js';
+import { createLogger } from '../../src/platform/log.js';
+import { sql } from '../../src/platform/sql.js';
+import { type DueRow, finishDue } from '../../src/platform/sweeps.js';
+import { advanceDueSubscriptions } from '../../src/subscription/renewDue.js';
+import { hurryDueDeliveries } from '../../src/webhook/deliver.js';
+import { runDue, subscribed, subscriptionOf, testCatalogYaml } from '../support/billing.js';
+import { startWorld, type World } from '../support/world.js';
+
+let world: World;
+const log = createLogger('silent');
+beforeAll(async () => {
+  world = await startWorld({ catalog: testCatalogYaml, worker: false });
+});
+afterAll(() => world.stop());
+beforeEach(() => world.clock.set('2024-04-01T00:00:00Z'));
+
+/** Cards of a new account on which something has been due, one each minute, the earliest first. */
+async function dueCards(count: number): Promise<{ accountId: string; ids: string[] }> {
+  const { id: accountId } = await world.account();
+  const em = world.deps.db.orm.em.fork();
+  const cards = Array.from({ length: count }, (_, i) =>
+    em.create(PaymentMethodEntity, {
+      accountId,
+      id: newId(),
+      status: 'ACTIVE',
+      type: 'card',
+      isDefault: false,
+      createdAt: world.clock.now(),
+      expiryNoticeAt: new Date(Date.UTC(2024, 0, 1, 0, i)),
+    } as Partial<PaymentMethod> as PaymentMethod),
+  );
+  await em.flush();
+  return { accountId, ids: cards.map(({ id }) => id) };
+}
+
+/** One round over the due cards of an account: what it tried, in order. */
+async function round(
+  accountId: string,
+  finish: (id: string) => Promise<void> | void,
+  stopAt?: (error: unknown) => boolean,
+): Promise<{ tried: string[]; finished: number }> {
+  const tried: string[] = [];
+  const due = ['payment_method', 'expiry_notice_at'] as const;
+  const finished = await finishDue(
+    { ...world.deps, log },
+    due,
+    { accountId },
+    async ({ id }: DueRow) => {
+      tried.push(id);
+      await finish(id);
+      await world.rows(
+        sql`update payment_method set expiry_notice_at = null where account_id = ${accountId} and id = ${id}`,
+      );
+    },
+    { stopAt },
+  );
+  return { tried, finished };
+}
+
+test('however many rows fail each time, the one behind them is done', async () => {
+  const { accountId, ids } = await dueCards(231);
+  const last = ids.at(-1)!;
+  const poisoned = (id: string) => {
+    if (id !== last) throw new Error('broken');
+  };
+  const { tried, finished } = await round(accountId, poisoned);
+  expect(tried).toEqual(ids);
+  expect(finished).toBe(1);
+  expect((await round(accountId, poisoned)).tried).toEqual(ids.slice(0, -1)); // tried again, and not the one that is done
+});
+
+test('a round ends when a hundred are done, so that other sweeps have their turn', async () => {
+  const { accountId, ids } = await dueCards(150);
+  expect(await round(accountId, () => {})).toEqual({ tried: ids.slice(0, 100), finished: 100 });
+  expect(await round(accountId, () => {})).toEqual({ tried: ids.slice(100), finished: 50 });
+});
+
+test('the row at which a round broke off is the last of the next one', async () => {
+  const { accountId, ids } = await dueCards(120);
+  const away =
+    (...poisoned: string[]) =>
+    (id: string) => {
+      if (poisoned.includes(id)) throw new Error('no answer');
+    };
+  const stop = () => true;
+  const [first, second] = ids as [string, string];
+  expect(await round(accountId, away(first), stop)).toEqual({ tried: [first], finished: 0 });
+  expect(await round(accountId, away(first, second), stop)).toEqual({ tried: [second], finished: 0 });
+  expect((await round(accountId, away(first, second), stop)).tried).toEqual(ids.slice(2, 102));
+  expect((await round(accountId, away(first, second), stop)).tried).toEqual([...ids.slice(102), first]);
+  expect((await round(accountId, away(first, second), stop)).tried).toEqual([second]);
+  expect((await round(accountId, away(first), stop)).tried).toEqual([first]);
+  expect((await round(accountId, away(first), stop)).tried).toEqual([second, first]);
+});
+
+test('a hundred subscriptions that can not be advanced keep no other from being renewed', async () => {
+  const broken = await subscribed(world);
+  await world.rows(sql`
+    insert into subscription select (jsonb_populate_record(s, jsonb_build_object('id', gen_random_uuid(), 'status', 'CANCELED',
+      'due_at', '2024-04-02T00:00:00Z', 'change_invoice_id', gen_random_uuid()))).*
+    from subscription s, generate_series(1, 130) where account_id = ${broken.account.id}`);
+  const { account } = await subscribed(world);
+  await world.rows(sql`update account set grace_period_hours = 1 where id = ${account.id}`); // goes by itself, as they do
+  world.clock.set('2024-05-01T00:05:00Z');
+  await advanceDueSubscriptions({ ...world.deps, log });
+  expect(await subscriptionOf(world, account)).toMatchObject({ periodEnd: expect.any(Date), version: 2 });
+  await world.rows(sql`delete from subscription where account_id = ${broken.account.id} and status = 'CANCELED'`);
+  await runDue(world);
+});
+
+test('deliveries that stay due however often they are hurried keep no other waiting', async () => {
+  const { account } = await subscribed(world);
+  const [endpointId, ...ids] = Array.from({ length: 451 }, newId);
+  await world.rows(sql`
+    insert into webhook_endpoint select (jsonb_populate_record(null::webhook_endpoint, jsonb_build_object('account_id', ${account.id}::uuid,
+      'id', ${endpointId}::uuid, 'url', 'https://example.com', 'events', '{}'::text[], 'enabled', true, 'secret', 'whsec_', 'created_at', '2024-04-01T00:00:00Z'))).*`);
+  await world.rows(sql`
+    insert into webhook_delivery (account_id, id, endpoint_id, event_id, status, next_attempt_at, created_at)
+    select ${account.id}, id, ${endpointId}, gen_random_uuid(), 'PENDING', '2024-03-31T00:00:00Z', '2024-03-31T00:00:00Z'
+    from unnest(${ids}::uuid[]) id`);
+  const hurried: string[] = [];
+  const add = async (_: string, payload: object) => void hurried.push((payload as { deliveryId: string }).deliveryId);
+  const deps = { ...world.deps, jobs: { ...world.deps.jobs, add: add as World['deps']['jobs']['add'] } };
+  for (let rounds = 0; rounds < 3; rounds++) await hurryDueDeliveries(deps);
+  expect(hurried.toSorted()).toEqual(ids.toSorted());
+  await hurryDueDeliveries(deps);
+  expect(hurried.length).toBe(650); // from the beginning again
+});
