@@ -6,6 +6,7 @@ import { transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { newId } from '../platform/ids.js';
 import { endSubscription } from './endSubscription.js';
+import { paidFee } from './paidFee.js';
 import { stopForPause } from './pauseSubscription.js';
 import { failsToPay } from './standing.js';
 import { activatePaid } from './subscribe.js';
@@ -39,14 +40,16 @@ export async function followInvoice(
       // Given up as its period ended: no other has begun, and none is begun by being late.
       const late = status !== 'PAUSED' && tx.now > subscription.periodEnd;
       const at = late ? subscription.periodEnd : tx.now;
+      // Of what was given up all stays owed; a later renewal that is not paid yet is owed for the days used.
+      const paid = (await paidFee(tx.em, subscription)).filter(({ status }) => status === 'OPEN' || status === 'DRAFT');
       const { dunningEnd } = await tx.em.findOneOrFail(Account, { id: accountId });
       if (dunningEnd === 'cancel' || (dunningEnd === 'pause' && subscription.cancelAt)) {
         await endWaitingChange(tx, subscription);
-        return endSubscription(tx, subscription, { at, paid: undefined, invoiceId: newId() });
+        return endSubscription(tx, subscription, { at, paid, invoiceId: newId() });
       }
       if (dunningEnd === 'pause' && status !== 'PAUSED') {
         await endWaitingChange(tx, subscription);
-        return stopForPause(tx, subscription, { at, resumeAt: null, paid: undefined, invoiceId: newId() });
+        return stopForPause(tx, subscription, { at, resumeAt: null, paid, invoiceId: newId() });
       }
     }
     if (status === 'PAUSED') return undefined;

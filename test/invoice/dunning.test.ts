@@ -120,6 +120,22 @@ test('after a standstill the retries that were due before the next renewal go fi
   await expectSoundLedger(world, account.id);
 });
 
+test('when dunning gives up, a later renewal that is not paid yet is owed for the days used', async () => {
+  const { account } = await subscribed(world);
+  await world.rows(sql`update account set retry_after_days = '{35}' where id = ${account.id}`);
+  await addCard(world, account, 'tok_chargeDeclined');
+  world.clock.set(new Date(renewalAt));
+  await runDue(world);
+  world.clock.set('2024-06-01T00:01:00Z');
+  await runDue(world);
+  await afterDays(35); // the fifth day of June, of 30
+  expect(await subscriptionOf(world, account)).toMatchObject({ status: 'CANCELED' });
+  const [, may, june] = await invoicesOf(world, account);
+  expect(may).toMatchObject({ status: 'UNCOLLECTIBLE', amountDueMinor: 3000n });
+  expect(june).toMatchObject({ status: 'OPEN', creditNotedMinor: 2500n, amountDueMinor: 500n });
+  await expectSoundLedger(world, account.id);
+});
+
 test('an account has a schedule of its own', async () => {
   const { account } = await subscribed(world);
   await world.rows(sql`update account set retry_after_days = '{2,10}' where id = ${account.id}`);
