@@ -76,16 +76,16 @@ export async function changedWindow(
 export async function changeWindowLimits(tx: Tx, terms: WindowTerms): Promise<void> {
   const windows = await lockOpenWindows(tx, terms.subscriptionId);
   for (const window of windows) {
-    const { periodStart } = window;
+    const { periodStart, withdrawnAt } = window;
     const after = await changedWindow(tx.em, window, { ...terms, at: tx.now });
     if (periodStart < after.periodStart) {
-      window.periodStart = after.periodStart;
+      Object.assign(window, after);
       await tx.em.flush(); // makes room for the one left behind: a metric has one window at a start
       tx.em.create(UsageWindow, {
         ...window,
         id: newId(),
         periodStart,
-        periodEnd: after.periodStart,
+        periodEnd: withdrawnAt ?? after.periodStart,
         withdrawnAt: null,
         closedAt: tx.now,
         used: '0',
