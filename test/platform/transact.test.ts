@@ -5,6 +5,7 @@ import { ormConfig } from '../../src/ormConfig.js';
 import { type Db, type Tx, transact } from '../../src/platform/db.js';
 import { DroppingClient } from '../../src/platform/droppingClient.js';
 import { rowsOf, sql } from '../../src/platform/sql.js';
+import { eventsOf } from '../support/billing.js';
 import { type PgProxy, type Rule, startPgProxy } from '../support/faults/pgProxy.js';
 import { startWorld, type TestAccount, type World } from '../support/world.js';
 
@@ -74,6 +75,17 @@ describe.each(['40001', '40P01'])('%s', (sqlState) => {
     if (!pattern.test('begin')) expect(begun).toBe(2);
     expect(await nameOf(account)).toBe(marked);
   });
+});
+
+test('an event goes with its transaction, even when only the COMMIT fails', async () => {
+  const account = await world.account();
+  const emit = (): Promise<void> =>
+    transact({ db, clock: world.clock }, account.id, async (tx) => tx.emit({ type: 'wallet.updated', data: {} }));
+  proxy.rule = once(/^commit/i, { kind: 'fail', sqlState: '23514' });
+  await expect(emit()).rejects.toMatchObject({ code: '23514' });
+  expect(await eventsOf(world, account)).toEqual([]);
+  await emit();
+  expect((await eventsOf(world, account)).map(({ seq }) => seq)).toEqual([1n]);
 });
 
 describe('the connection is lost', () => {
