@@ -31,6 +31,7 @@ interface Result {
 const eventRow = 'Stripe events repeated, shuffled, delayed, dropped';
 const rows = faultTable.filter(({ name }) => name.toLowerCase().includes(only));
 const results: Result[] = [];
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130)); // and the servers with us
 const cluster = await startFaultCluster();
 try {
   for (const row of rows) results.push(await runRow(row));

@@ -1,3 +1,5 @@
+import { sql } from '../src/platform/sql.js';
+import { accountViolations, settledAfterMs } from './support/faults/books.js';
 import { type FaultWorld, startFaultWorld } from './support/faults/faultWorld.js';
 import { type KillPoint, killAt } from './support/faults/killPoints.js';
 
@@ -28,3 +30,20 @@ test('kill -9 with a payment at each point: money moved is money credited, nothi
   expect(violations).toEqual([]);
   expect(worstMs).toBeLessThan(60_000);
 }, 180_000);
+
+test('what is checked can fail: money that only the provider knows of, charged twice, and an event that is gone', async () => {
+  const { id } = await world.account();
+  await settledAfterMs(world, [id]);
+  expect(await accountViolations(world, id)).toEqual([]);
+  const charge = { amount: '500', currency: 'usd', payment_method: 'pm_card_visa', confirm: 'true' };
+  for (let i = 0; i < 2; i++)
+    world.standin.books.createIntent({ ...charge, metadata: { account_id: id, payment_id: 'twice' } });
+  await world.rows(sql`delete from event where account_id = ${id}`);
+  expect(await accountViolations(world, id)).toEqual(
+    [
+      'payment twice was charged more than once',
+      'the provider has moved 1000, the ledger says 0',
+      '0 events, the last is null, the cursor 1',
+    ].map((what) => `account ${id}: ${what}`),
+  );
+}, 60_000);

@@ -125,12 +125,17 @@ export async function startFaultWorld(
     const program = startProgram('main.js', [], {
       ...stripe,
       DATABASE_URL: proxied ? databaseUrl.replace(/:\d+\//, `:${proxy.port}/`) : databaseUrl,
-      DATABASE_POOL_SIZE: '40',
+      DATABASE_POOL_SIZE: '20',
       WEBHOOK_ALLOW_INSECURE: '1',
       LOG_LEVEL: process.env.FAULTS_LOG ?? 'error',
       ...env,
     });
-    program.process.once('exit', () => fs.appendFileSync(logFile, `${program.stdout()}${program.stderr()}\n`));
+    const endWithUs = (): void => void program.process.kill('SIGKILL');
+    process.once('exit', endWithUs);
+    program.process.once('exit', () => {
+      process.off('exit', endWithUs);
+      fs.appendFileSync(logFile, `${program.stdout()}${program.stderr()}\n`);
+    });
     await program.printed(/is ready/, 90_000);
     return program;
   };

@@ -110,5 +110,5 @@ export async function letTimePass({ rows }: FaultWorld, ms: number): Promise<voi
 }
 
 async function within(promise: Promise<unknown>, ms: number): Promise<boolean> {
-  return Promise.race([promise.then(() => true), sleep(ms, false)]);
+  return Promise.race([promise.then(() => true), sleep(ms, false, { ref: false })]);
 }
