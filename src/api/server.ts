@@ -15,7 +15,7 @@ import { registerSockets } from './ws.js';
 const requestTimeoutMs = 8_000;
 const readyWithinMs = 2_000;
 /** What a request may wait for connections to the database altogether; with the work itself it is answered within 5 s. */
-const waitBudgetMs = 3_500;
+const waitBudgetMs = 2_500;
 
 export interface Server {
   readonly app: FastifyInstance;

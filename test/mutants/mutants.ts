@@ -163,7 +163,7 @@ export const mutants: readonly Mutant[] = [
       edit(
         'src/payment/charge.ts',
         "if (before === 'FAILED' && outcome.status !== 'succeeded') {",
-        "if (before === 'FAILED') {",
+        "if (before === 'FAILED' && outcome.status.length > 0) {",
       ),
     ],
     test: caughtBy(

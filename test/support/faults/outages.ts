@@ -15,7 +15,7 @@ const topUpInput = (key: string) => ({ input: { idempotencyKey: key, amount: { a
 
 /** PostgreSQL ends at once, stays away, and comes back: 503 meanwhile, in less than 5 s each, and work again within 10 s. */
 export async function stopDatabase(world: FaultWorld, random: Random): Promise<Run> {
-  const crowd = await startCrowd(world, { clients: 10, random });
+  const crowd = await startCrowd(world, { clients: 10, random, newAccounts: 0 });
   const probe = await world.account();
   await untilTold(world.url, topUpWith(probe, 'before', 'GraphQL'));
   const violations: string[] = [];
@@ -45,11 +45,11 @@ export async function stopDatabase(world: FaultWorld, random: Random): Promise<R
 
 /** 200 callers at once for a few connections, each statement slow: an answer or 503 for each, and nobody waits much longer than 5 s. */
 export async function exhaustPool(world: FaultWorld): Promise<Run> {
-  const accounts = await Promise.all(Array.from({ length: 20 }, () => world.account()));
+  const accounts = await Promise.all(Array.from({ length: 40 }, () => world.account()));
   world.proxy.rule = () => ({ kind: 'hold_before', until: sleep(30) });
   const answers = await Promise.all(
     Array.from({ length: 200 }, (_, i) =>
-      askTimed(world.url, accounts[i % 20]!.token, topUpQuery, topUpInput(`pool ${i}`)),
+      askTimed(world.url, accounts[i % 40]!.token, topUpQuery, topUpInput(`pool ${i}`)),
     ),
   );
   world.proxy.rule = undefined;

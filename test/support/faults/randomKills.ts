@@ -16,24 +16,24 @@ export interface Crowd {
 
 /**
  * Each caller tops its account up again and again, each time under a new key that it repeats until it has an answer; now and then it makes
- * a new account and subscribes, changes the plan or pays an invoice there.
+ * a new account (past the server, on the database itself) and subscribes, changes the plan or pays an invoice there.
  */
 export async function startCrowd(
   world: FaultWorld,
-  { clients = 20, random, url = () => world.url }: { clients?: number; random: Random; url?: () => string },
+  { clients = 20, random, newAccounts = 0.15 }: { clients?: number; random: Random; newAccounts?: number },
 ): Promise<Crowd> {
   const shared = await Promise.all(Array.from({ length: Math.ceil(clients / 2) }, () => world.account()));
   const paid = new Map<string, number>(shared.map(({ id }) => [id, 0]));
   let isOver = false;
   let answers = 0;
   const told = async (operation: Operation): Promise<void> => {
-    if ((await untilTold(url(), operation, 300_000)).paid)
+    if ((await untilTold(world.url, operation, 300_000)).paid)
       paid.set(operation.account.id, (paid.get(operation.account.id) ?? 0) + 1);
     answers++;
   };
   const caller = async (account: FaultAccount, i: number): Promise<void> => {
     for (let n = 0; !isOver; n++) {
-      if (!random.chance(0.15)) await told(topUpWith(account, `${i}-${n}`, random.pick(['GraphQL', 'REST'])));
+      if (!random.chance(newAccounts)) await told(topUpWith(account, `${i}-${n}`, random.pick(['GraphQL', 'REST'])));
       else {
         const operation = await operations[random.pick(Object.keys(operations))]!(world);
         paid.set(operation.account.id, world.standin.books.ledger(operation.account.id).charges);
