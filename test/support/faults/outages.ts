@@ -57,6 +57,11 @@ export async function exhaustPool(world: FaultWorld): Promise<Run> {
   const violations = [
     ...new Set(answers.filter(({ code }) => !isHonest.has(code)).map(({ text }) => `the answer was ${text}`)),
   ];
+  const slowestOf = (code: string): string => {
+    const of = answers.filter((answer) => answer.code === code).map(({ ms }) => ms);
+    return `${of.length} × ${code}, the slowest after ${Math.round(Math.max(0, ...of))} ms`;
+  };
+  if (worstMs > 5_500) violations.push([...isHonest].map(slowestOf).join('; '));
   if (!answers.some(({ code }) => code === 'UNAVAILABLE')) violations.push('the pool was never exhausted');
   const accountIds = accounts.map(({ id }) => id);
   await settledAfterMs(world, accountIds);
