@@ -1,7 +1,8 @@
 // npm run prove:previews -- --cases 1000 --seed 1: whatever a preview shows, the change comes to.
 import { provePreview } from '../test/support/previewed.js';
 import { act, advanceLife, beginLife, nowOf, randomSpanMs } from '../test/support/randomLife.js';
-import { conclude, each, inThrowAwayWorld, option } from './throwAwayWorld.js';
+import { option } from './options.js';
+import { conclude, each, inThrowAwayWorld } from './throwAwayWorld.js';
 
 const [cases, seed] = [option('cases', 1_000), option('seed', 1)];
 /** Previews in one life: enough to get into states that take a while. */

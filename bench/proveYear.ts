@@ -7,7 +7,8 @@ import { violationsOf } from '../test/support/lifeChecks.js';
 import { beginLife, liveUntil, nowOf } from '../test/support/randomLife.js';
 import { proveSameLife } from '../test/support/sameLife.js';
 import type { World } from '../test/support/world.js';
-import { conclude, each, inThrowAwayWorld, option } from './throwAwayWorld.js';
+import { option } from './options.js';
+import { conclude, each, inThrowAwayWorld } from './throwAwayWorld.js';
 
 const [accounts, same, seed] = [option('accounts', 1_000), option('same', 30), option('seed', 1)];
 const quiet = option('quiet', 0) > 0;

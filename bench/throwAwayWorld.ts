@@ -46,15 +46,6 @@ export async function each(
   await Promise.all(Array.from({ length: atOnce }, lane));
 }
 
-/** Whole numbers behind `--name`. */
-export function option(name: string, otherwise: number): number {
-  const at = process.argv.indexOf(`--${name}`);
-  const value = at < 0 ? otherwise : Number(process.argv[at + 1]);
-  if (!Number.isSafeInteger(value) || value < 0)
-    throw new Error(`--${name} is ${process.argv[at + 1]}, expected a whole number`);
-  return value;
-}
-
 /** Prints what was proved, and what is broken; the exit code says which. */
 export function conclude(summary: Record<string, unknown>, broken: readonly string[]): void {
   for (const [name, value] of Object.entries(summary))

@@ -20,6 +20,7 @@ import type { Logger } from './platform/log.js';
 import { createRelay, type Relay } from './platform/relay.js';
 import { createSweeps, type Sweeps } from './platform/sweeps.js';
 import { usageTopic } from './platform/topics.js';
+import { limitWaits, withoutWaitBudget } from './platform/waitBudget.js';
 import { dueSweepsOf, jobsOf, sinksOf, sweepsOf } from './schedule.js';
 import { createLanes } from './webhook/lanes.js';
 import { createWebhookPoster } from './webhook/postWebhook.js';
@@ -67,7 +68,7 @@ export async function openCore({ config, databaseUrl, log, clock = systemClock }
       clientUrl: databaseUrl,
       ensureDatabase: false, // a mistyped name is an error, not a new database
       pool: { min: 0, max: config.databasePoolSize },
-      driverOptions: { ...timeouts, Client: DroppingClient },
+      driverOptions: { ...timeouts, Client: DroppingClient, onPoolCreated: limitWaits },
       logger: (message) => log.debug({ from: 'mikro-orm' }, message),
     }),
   );
@@ -101,10 +102,11 @@ export async function openCore({ config, databaseUrl, log, clock = systemClock }
     ...features,
     dueWork: createDueWork({ db, clock, relay, sweeps: dueSweepsOf(features) }),
   };
-  db.onCommit = ({ accountId, seq, usage }) => {
-    if (usage) pubsub.publish(usageTopic(accountId), '');
-    if (seq !== undefined) relay.nudge(accountId);
-  };
+  db.onCommit = ({ accountId, seq, usage }) =>
+    withoutWaitBudget(() => {
+      if (usage) pubsub.publish(usageTopic(accountId), '');
+      if (seq !== undefined) relay.nudge(accountId);
+    });
   return {
     deps,
     relay,

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import Fastify, { type FastifyInstance } from 'fastify';
 import type { Deps } from '../platform/deps.js';
 import { rowsOf, sql } from '../platform/sql.js';
+import { withWaitBudget } from '../platform/waitBudget.js';
 import { registerGraphQL } from './graphql.js';
 import { sendProblem } from './problem.js';
 import { registerProviderWebhook } from './providerWebhook.js';
@@ -13,6 +14,8 @@ import { registerSockets } from './ws.js';
 /** A request has to be here whole within this; half of one must not sit for ever, nor hold up the stop. */
 const requestTimeoutMs = 8_000;
 const readyWithinMs = 2_000;
+/** What a request may wait for connections to the database altogether; with the work itself it is answered within 5 s. */
+const waitBudgetMs = 2_500;
 
 export interface Server {
   readonly app: FastifyInstance;
@@ -46,6 +49,8 @@ export async function createServer(
       'cache-control': 'no-store',
     });
   });
+  // After the body is here: its events belong to the connection, and would lose the budget again.
+  app.addHook('preValidation', (_request, _reply, done) => withWaitBudget(waitBudgetMs, done));
   app.get('/healthz', async () => ({ status: 'ok' }));
   app.get('/readyz', async (_request, reply) => {
     const ready = await Promise.race([

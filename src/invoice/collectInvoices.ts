@@ -22,12 +22,14 @@ export async function collectInvoices(
   intended: readonly Intended[],
 ): Promise<void> {
   const waiting = [...intended];
-  const timer = setInterval(() => {
+  const keep = async (): Promise<void> => {
     if (waiting.length === 0) return;
-    keepFromSweep(deps, waiting).catch((error: unknown) =>
+    await keepFromSweep(deps, waiting).catch((error: unknown) =>
       deps.log.warn({ err: error }, 'payments that wait could not be kept from the sweep'),
     );
-  }, keepEveryMs);
+  };
+  await keep(); // a transaction that took long has used up the time in which they may be sent
+  const timer = setInterval(() => void keep(), keepEveryMs);
   const collect = async (): Promise<void> => {
     for (let next = waiting.shift(); next; next = waiting.shift()) {
       try {

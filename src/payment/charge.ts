@@ -15,6 +15,9 @@ export const reconcileAfterMs = 30_000;
 /** A charge or refund is sent only while it can end before the sweep asks for it. */
 export const latestStartMs = reconcileAfterMs - providerDeadlineMs;
 
+/** How long before its sweep a payment may still be kept from it: far more than the clocks of two processes differ. */
+const keepMarginMs = 15_000;
+
 /** Decline codes of our own, for payments given up without the provider's word: it may still say otherwise. */
 export const givenUpCodes = { neverArrived: 'provider_unreachable', abandoned: 'authentication_required' } as const;
 
@@ -91,7 +94,7 @@ export async function chargePayment(
 
 /**
  * Keeps intended payments that wait for their turn from the sweep, which would take them for lost: it asks for them so much
- * later. One that is too old to be sent stays as it is.
+ * later. One that is so old that a sweep may be at it stays as it is.
  */
 export async function keepFromSweep(
   { db, clock }: Pick<Deps, 'db' | 'clock'>,
@@ -103,7 +106,7 @@ export async function keepFromSweep(
     sql`update payment set reconcile_at = ${new Date(now + reconcileAfterMs)}
         from unnest(${payments.map((p) => p.accountId)}::uuid[], ${payments.map((p) => p.paymentId)}::uuid[]) as kept (account_id, id)
         where payment.account_id = kept.account_id and payment.id = kept.id and payment.status = 'PENDING'
-          and payment.reconcile_at >= ${new Date(now + providerDeadlineMs)}`,
+          and payment.reconcile_at >= ${new Date(now + keepMarginMs)}`,
   );
 }
 

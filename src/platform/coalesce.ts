@@ -1,3 +1,5 @@
+import { withoutWaitBudget } from './waitBudget.js';
+
 interface Waiting<Item, Result> {
   readonly items: readonly Item[];
   readonly resolve: (results: Result[]) => void;
@@ -50,7 +52,7 @@ export function createCoalescer<Item, Result>({
         if (queue) return void queue.push(waiting);
         const first = [waiting];
         queues.set(key, first);
-        void drain(key, first);
+        void withoutWaitBudget(() => drain(key, first)); // it goes on for whoever comes later
       }),
   };
 }

@@ -38,8 +38,14 @@ export interface Tx {
 
 const maxAttempts = 6;
 
-/** Serialisation failure, deadlock, connection lost, server stopping or internal error: the whole work may run again. */
-const retryableStates = new Set(['40001', '40P01', '08006', '08003', '57P01', 'XX000']);
+/** Serialisation failure and deadlock: PostgreSQL says that nothing of the transaction is left, even at its COMMIT. */
+const undoneStates: ReadonlySet<string> = new Set(['40001', '40P01']);
+
+/** Connection lost, server stopping, crashed or internal error: before the COMMIT nothing is left, but one that was sent may have worked. */
+const lostStates: ReadonlySet<string> = new Set(['08006', '08003', '57P01', '57P02', 'XX000', 'ECONNRESET', 'EPIPE']);
+
+/** What the driver says without a code when it lost the connection it was using. */
+const lostMessages = /\bconnection terminated|connection error and is not queryable/i;
 
 /** Thrown inside a transaction when it lost a race that only shows at the end: the whole work runs again. */
 export class TransactionRace extends Error {
@@ -51,6 +57,17 @@ export const sqlState = (error: unknown): string | undefined => {
   return typeof code === 'string' ? code : undefined;
 };
 
+/**
+ * May the whole work run again? Only when nothing can be left of this try: a COMMIT whose answer was lost may have worked, and
+ * work that ran twice would count twice. Whoever asked is then told that it is unknown, and asks again with the key.
+ */
+function mayRunAgain(error: unknown, { commitSent }: { commitSent: boolean }): boolean {
+  const state = sqlState(error) ?? '';
+  if (error instanceof TransactionRace || undoneStates.has(state)) return true;
+  const isLost = lostStates.has(state) || (error instanceof Error && lostMessages.test(error.message));
+  return isLost && !commitSent;
+}
+
 /** One transaction over many accounts: for set-wise work that is done the same way on each. */
 export interface ManyTx {
   readonly em: EntityManager;
@@ -59,8 +76,8 @@ export interface ManyTx {
 }
 
 /**
- * Runs `work` in one transaction of one account and retries the whole of it where PostgreSQL says so. `work` must
- * therefore have no effect outside the transaction: no network call, no publication.
+ * Runs `work` in one transaction of one account and retries the whole of it where PostgreSQL says so, or where the connection
+ * was lost before the COMMIT. `work` must therefore have no effect outside the transaction: no network call, no publication.
  */
 export const transact = <T>(
   deps: { db: Db; clock: Clock },
@@ -80,6 +97,7 @@ export async function transactMany<T>(
   for (let attempt = 1; ; attempt++) {
     const drafts = new Map(accountIds.map((id) => [id, { events: [] as EventDraft[], usage: false }]));
     let seqs: ReadonlyMap<string, bigint> = new Map();
+    let commitSent = false;
     try {
       const result = await db.orm.em.fork().transactional(
         async (entities) => {
@@ -103,6 +121,7 @@ export async function transactMany<T>(
             events,
           }));
           seqs = await writeEvents(em, batches);
+          commitSent = true; // by whoever called us, next
           return value;
         },
         { clear: true },
@@ -113,9 +132,8 @@ export async function transactMany<T>(
       }
       return result;
     } catch (error) {
+      if (!mayRunAgain(error, { commitSent }) || attempt >= maxAttempts) throw error;
       const state = sqlState(error);
-      const again = error instanceof TransactionRace || (state !== undefined && retryableStates.has(state));
-      if (!again || attempt >= maxAttempts) throw error;
       db.log.debug({ accounts: accountIds.length, accountId: accountIds[0], state, attempt }, 'transaction retried');
       await sleep(Math.random() * 2 ** attempt * 5);
     }

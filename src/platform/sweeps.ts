@@ -172,7 +172,10 @@ export interface Sweeps {
   stop(): Promise<void>;
 }
 
-/** Every 5 s, so that whatever a `kill -9` left behind is finished well within 60 s. A sweep never runs beside itself. */
+/**
+ * At once and then every 5 s, so that whatever a `kill -9` left behind is finished well within 60 s, even by a process that is
+ * killed again and again soon after its start. A sweep never runs beside itself.
+ */
 export function createSweeps({
   sweeps,
   log,
@@ -201,15 +204,15 @@ export function createSweeps({
     return total;
   };
 
-  const next = (): void => {
+  const next = (afterMs: number): void => {
     if (stopped) return;
     timer = setTimeout(() => {
-      running = round().finally(next);
-    }, everyMs).unref();
+      running = round().finally(() => next(everyMs));
+    }, afterMs).unref();
   };
 
   return {
-    start: next,
+    start: () => next(0),
     runOnce: async () => {
       let total = 0;
       for (let finished = 1; finished > 0; total += finished) finished = await round();

@@ -114,10 +114,9 @@ export async function changePlan(deps: Needs, actor: Actor, input: ChangePlanInp
   });
 
   const { subscriptionId, invoiceId } = claim.answer;
-  if (!claim.replayed) {
-    await collectInvoice(deps, { accountId, paymentId: claim.paymentId });
-    await finishChange(deps, { accountId, invoiceId });
-  }
+  await collectInvoice(deps, { accountId, paymentId: claim.paymentId });
+  // For a repeat as well: the process that took the money may have died before the change took effect.
+  await finishChange(deps, { accountId, invoiceId });
   return subscriptionAnswer(deps, { accountId, subscriptionId, invoiceId, replayed: claim.replayed });
 }
 

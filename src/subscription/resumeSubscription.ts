@@ -86,10 +86,8 @@ export async function resumeSubscription(
   });
 
   const { subscriptionId, invoiceId } = claim.answer;
-  if (!claim.replayed) {
-    await collectInvoice(deps, { accountId, paymentId: claim.paymentId });
-    await finishChange(deps, { accountId, invoiceId });
-  }
+  await collectInvoice(deps, { accountId, paymentId: claim.paymentId });
+  await finishChange(deps, { accountId, invoiceId }); // for a repeat as well, as in changePlan
   return subscriptionAnswer(deps, { accountId, subscriptionId, invoiceId, replayed: claim.replayed });
 }
 

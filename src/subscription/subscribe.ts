@@ -64,7 +64,7 @@ export async function subscribe(deps: Needs, actor: Actor, input: SubscribeInput
     key: idempotencyKey,
     input: request,
   });
-  if (stored) return subscriptionAnswer(deps, { accountId, ...stored, replayed: true });
+  if (stored) return finishedAnswer(deps, { accountId, ...stored, replayed: true });
   await orderFor(before, await before.findOneOrFail(Account, { id: accountId }), input);
   if (live) {
     if (live.firstInvoiceId != null) await activatePaid(deps, { accountId, invoiceId: live.firstInvoiceId });
@@ -143,11 +143,14 @@ export async function subscribe(deps: Needs, actor: Actor, input: SubscribeInput
   });
 
   const { subscriptionId, invoiceId } = claim.answer;
-  if (!claim.replayed) {
-    await collectInvoice(deps, { accountId, paymentId: claim.paymentId });
-    await activatePaid(deps, { accountId, invoiceId });
-  }
-  return subscriptionAnswer(deps, { accountId, subscriptionId, invoiceId, replayed: claim.replayed });
+  await collectInvoice(deps, { accountId, paymentId: claim.paymentId });
+  return finishedAnswer(deps, { accountId, subscriptionId, invoiceId, replayed: claim.replayed });
+}
+
+/** A repeat finishes as well: the process that took the money may have died before it activated what was paid. */
+async function finishedAnswer(deps: Needs, of: Parameters<typeof subscriptionAnswer>[1] & Ids) {
+  await activatePaid(deps, of);
+  return subscriptionAnswer(deps, of);
 }
 
 /** The plan on offer, which must be in the account's currency, and how many of it. */

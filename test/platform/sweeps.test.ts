@@ -2,11 +2,11 @@ import { type PaymentMethod, PaymentMethod as PaymentMethodEntity } from '../../
 import { newId } from '../../src/platform/ids.js';
 import { createLogger } from '../../src/platform/log.js';
 import { sql } from '../../src/platform/sql.js';
-import { type DueRow, finishDue } from '../../src/platform/sweeps.js';
+import { createSweeps, type DueRow, finishDue } from '../../src/platform/sweeps.js';
 import { advanceDueSubscriptions } from '../../src/subscription/renewDue.js';
 import { hurryDueDeliveries } from '../../src/webhook/deliver.js';
 import { runDue, subscribed, subscriptionOf, testCatalogYaml } from '../support/billing.js';
-import { startWorld, type World } from '../support/world.js';
+import { startWorld, until, type World } from '../support/world.js';
 
 let world: World;
 const log = createLogger('silent');
@@ -127,4 +127,17 @@ test('deliveries that stay due however often they are hurried keep no other wait
   expect(hurried.toSorted()).toEqual(ids.toSorted());
   await hurryDueDeliveries(deps);
   expect(hurried.length).toBe(650); // from the beginning again
+});
+
+test('the first round is at once: a process that is killed again soon has still swept', async () => {
+  let rounds = 0;
+  const sweep = async (): Promise<number> => {
+    rounds++;
+    return 0;
+  };
+  const sweeps = createSweeps({ sweeps: { sweep }, log: createLogger('silent'), everyMs: 3_600_000 });
+  sweeps.start();
+  await until(() => rounds === 1, 'the first round');
+  await sweeps.stop();
+  expect(rounds).toBe(1);
 });

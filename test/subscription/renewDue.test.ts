@@ -264,6 +264,14 @@ test('a payment that waits for its turn is sent late only when it was kept from 
   expect(await chargePayment(at('2024-05-01T00:01:25Z'), forgotten!)).toBeUndefined();
 });
 
+test('a batch that took long is charged all the same, while no sweep can be at its payments', async () => {
+  const { original } = await dueAccounts(0);
+  const { renewed } = await renewBatch(at('2024-05-01T00:01:00Z'), [await keyOf(original)]);
+  const intended = renewed.map(({ accountId, paymentId }) => ({ accountId, paymentId: paymentId! }));
+  await collectInvoices(at('2024-05-01T00:01:14Z'), intended);
+  expect((await invoicesOf(world, original)).map(({ status }) => status)).toEqual(['PAID', 'PAID']);
+});
+
 test('a period has one invoice, whatever it comes to and whether it is final or not', async () => {
   const { original } = await dueAccounts(1);
   await renewBatch(at('2024-05-01T00:01:00Z'), [await keyOf(original)]);

@@ -9,8 +9,8 @@ export interface Program {
   /** Everything printed so far. */
   stdout(): string;
   stderr(): string;
-  /** Waits for a text on stdout (at most 20 s) and returns the match. */
-  printed(pattern: RegExp): Promise<RegExpExecArray>;
+  /** Waits for a text on stdout (at most 20 s, unless said) and returns the match. */
+  printed(pattern: RegExp, withinMs?: number): Promise<RegExpExecArray>;
   /** Sends a signal and waits for the end; returns the exit code. */
   stop(signal?: NodeJS.Signals): Promise<number | null>;
 }
@@ -34,8 +34,8 @@ export function startProgram(entry: string, args: readonly string[], env: Record
     process: child,
     stdout: () => stdout,
     stderr: () => stderr,
-    printed: async (pattern) => {
-      const deadline = Date.now() + 20_000;
+    printed: async (pattern, withinMs = 20_000) => {
+      const deadline = Date.now() + withinMs;
       for (;;) {
         const match = pattern.exec(stdout);
         if (match) return match;

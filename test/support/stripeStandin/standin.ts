@@ -22,8 +22,14 @@ export interface Fault {
     | 'slow';
   method?: string;
   path?: RegExp;
+  /** Only requests that bear this text, such as an account's id. */
+  body?: string;
   /** How many requests it hits, default 1. */
   times?: number;
+  /** How long `slow` takes, default 50. */
+  ms?: number;
+  /** Called when it hits: `…_after` with the effect done. */
+  seen?: () => void;
 }
 
 interface StoredAnswer {
@@ -59,12 +65,16 @@ export async function startStripeStandin(): Promise<StripeStandin> {
   const answers = new Map<string, StoredAnswer>();
   const requests: StripeStandin['requests'] = [];
 
-  const takeFault = (method: string, path: string): Fault['kind'] | undefined => {
+  const takeFault = (method: string, path: string, text: string): Fault | undefined => {
     const fault = faults.find(
-      (of) => (of.times ?? 1) > 0 && (!of.method || of.method === method) && (!of.path || of.path.test(path)),
+      (of) =>
+        (of.times ?? 1) > 0 &&
+        (!of.method || of.method === method) &&
+        (!of.path || of.path.test(path)) &&
+        (!of.body || text.includes(of.body)),
     );
     if (fault) fault.times = (fault.times ?? 1) - 1;
-    return fault?.kind;
+    return fault;
   };
 
   /** Stripe's rules (docs.stripe.com/api/idempotent_requests): the first answer is repeated, errors included, for a day. */
@@ -79,7 +89,7 @@ export async function startStripeStandin(): Promise<StripeStandin> {
     path: string;
     key: string | undefined;
     text: string;
-    fault: Fault['kind'] | undefined;
+    fault: Fault | undefined;
   }): Promise<{ status: number; body: Wire; headers?: Record<string, string> }> => {
     const route = resolveRoute(method, path);
     if (!route)
@@ -110,7 +120,10 @@ export async function startStripeStandin(): Promise<StripeStandin> {
 
     const slot: StoredAnswer = { fingerprint, at: second() };
     answers.set(key!, slot);
-    if (fault === 'slow') await sleep(50);
+    if (fault?.kind === 'slow') {
+      fault.seen?.();
+      await sleep(fault.ms ?? 50);
+    }
     try {
       slot.done = { status: 200, body: structuredClone(route.handle(books, route.id, parseForm(text))) };
     } catch (error) {
@@ -121,7 +134,7 @@ export async function startStripeStandin(): Promise<StripeStandin> {
       }
       slot.done = { status: 402, body: { error: error.error } };
     }
-    if (fault === 'status_after') slot.done = { status: 500, body: serverError };
+    if (fault?.kind === 'status_after') slot.done = { status: 500, body: serverError };
     return slot.done;
   };
 
@@ -134,7 +147,9 @@ export async function startStripeStandin(): Promise<StripeStandin> {
     if (path.startsWith('/__ctl/')) return answer(response, 200, control(path, { books, requests }));
     const key = request.headers['idempotency-key']?.toString();
     requests.push({ method, path, key });
-    const fault = takeFault(method, path);
+    const hit = takeFault(method, path, text);
+    const fault = hit?.kind;
+    if (fault?.endsWith('_before')) hit?.seen?.();
     if (fault === 'drop_before') return void request.socket.destroy();
     if (fault === 'hang_before') return;
     if (fault === 'status_before') return answer(response, 500, serverError);
@@ -147,11 +162,12 @@ export async function startStripeStandin(): Promise<StripeStandin> {
       if (!/^Bearer sk_test_\w+$/.test(request.headers.authorization ?? '')) {
         throw new StripeFault(401, { type: 'invalid_request_error', message: 'Invalid API Key provided: sk_****' });
       }
-      result = await execute({ method, path, key, text, fault });
+      result = await execute({ method, path, key, text, fault: hit });
     } catch (error) {
       if (!(error instanceof StripeFault)) throw error;
       result = { status: error.status, body: { error: error.error }, headers: error.headers };
     }
+    if (!fault?.endsWith('_before') && fault !== 'slow') hit?.seen?.();
     if (fault === 'drop_after') return void request.socket.destroy();
     if (fault === 'hang_after') return;
     if (fault === 'truncate') {

@@ -1,0 +1,53 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { Pool, PoolClient } from 'pg';
+
+/** What a request may still wait for connections, in milliseconds. */
+interface Budget {
+  leftMs: number;
+}
+
+const budgets = new AsyncLocalStorage<Budget>();
+
+/** Runs what one caller waits for: all its waits for connections together take no longer than this. */
+export const withWaitBudget = <T>(budgetMs: number, work: () => T): T => budgets.run({ leftMs: budgetMs }, work);
+
+/** Runs what nobody waits for, or many do: it waits as long as the pool lets it. */
+export const withoutWaitBudget = <T>(work: () => T): T => budgets.exit(work);
+
+/**
+ * The pool's own limit is for one wait, and a request needs a connection many times: where each of them waits a little less than the
+ * limit, it would hang for a minute. What is left of a caller's budget is all it waits; then it hears what the pool says when it
+ * gives up, and a connection that comes later goes back.
+ */
+export function limitWaits(pool: Pool): void {
+  const connect = pool.connect.bind(pool) as (callback?: unknown) => Promise<PoolClient>;
+  const limited = (callback?: unknown): Promise<PoolClient> => {
+    const budget = callback === undefined ? budgets.getStore() : undefined;
+    return budget ? waitWithin(budget, connect()) : connect(callback);
+  };
+  Object.assign(pool, { connect: limited });
+}
+
+function waitWithin(budget: Budget, arriving: Promise<PoolClient>): Promise<PoolClient> {
+  const startedAt = performance.now();
+  return new Promise((resolve, reject) => {
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      budget.leftMs = 0;
+      reject(new Error('timeout exceeded when trying to connect'));
+    }, budget.leftMs);
+    arriving.then(
+      (client) => {
+        if (isLate) return client.release();
+        clearTimeout(timer);
+        budget.leftMs = Math.max(0, budget.leftMs - (performance.now() - startedAt));
+        resolve(client);
+      },
+      (error: unknown) => {
+        clearTimeout(timer);
+        reject(error);
+      },
+    );
+  });
+}

@@ -1,0 +1,45 @@
+import pg from 'pg';
+import { limitWaits, withoutWaitBudget, withWaitBudget } from '../../src/platform/waitBudget.js';
+
+let pool: pg.Pool;
+beforeAll(() => {
+  pool = new pg.Pool({ connectionString: process.env.TEST_PG_URL!, max: 1, connectionTimeoutMillis: 10_000 });
+  limitWaits(pool);
+});
+afterAll(() => pool.end());
+
+const held = 'timeout exceeded when trying to connect';
+
+test('all waits of a caller together take no longer than its budget, and what comes too late goes back', async () => {
+  const holder = await pool.connect();
+  const startedAt = performance.now();
+  await withWaitBudget(200, async () => {
+    await expect(pool.connect()).rejects.toThrow(held);
+    await expect(pool.connect()).rejects.toThrow(held);
+  });
+  expect(performance.now() - startedAt).toBeLessThan(2_000);
+  holder.release();
+  expect((await pool.query('select 1 as one')).rows).toEqual([{ one: 1 }]);
+});
+
+test('a caller without any budget left still gets a connection that is free', async () => {
+  const work = async (): Promise<void> => {
+    for (let i = 0; i < 3; i++) (await pool.connect()).release();
+  };
+  await (await pool.connect()).release();
+  await withWaitBudget(50, async () => {
+    const holder = await withoutWaitBudget(() => pool.connect());
+    await expect(pool.connect()).rejects.toThrow(held);
+    holder.release();
+    await new Promise((resolve) => setImmediate(resolve));
+    await work();
+  });
+});
+
+test('what a caller sets going for others does not wait on its budget', async () => {
+  const holder = await pool.connect();
+  const waiting = withWaitBudget(20, () => withoutWaitBudget(() => pool.connect()));
+  await withWaitBudget(100, () => expect(pool.connect()).rejects.toThrow(held));
+  holder.release();
+  (await waiting).release();
+});
