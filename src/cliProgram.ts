@@ -108,7 +108,7 @@ async function listEvents(terminal: Terminal, { account, after, limit, json }: E
       import('./platform/eventLog.js'),
       import('./api/presentRest.js'),
     ]);
-    const accountId = await accountOf(core, account);
+    const accountId = await accountOf(core.deps.db, account);
     const found = await readEvents(core.deps.db.orm.em.fork(), { accountId, after: BigInt(after), limit });
     const events = found.map(presentEvent);
     const rows = events.map(({ sequence, timestamp, type, data }) => [

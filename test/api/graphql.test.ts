@@ -675,7 +675,7 @@ describe('errors', () => {
     const other = await startWorld({ worker: false, env: { LOG_LEVEL: 'silent' } });
     try {
       const { token } = await other.account();
-      await other.rows(sql`drop table invoice_line, invoice cascade`);
+      await other.ownerRows(sql`drop table invoice_line, invoice cascade`);
       const response = await fetch(`${other.url}/graphql`, {
         method: 'POST',
         headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
