@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { addAccountCommands, addKeyCommands } from './cliAccounts.js';
 import { accountOf, withCore, withDatabase } from './cliCore.js';
+import { addLedgerCommands } from './cliLedger.js';
 import { addMigrateCommand } from './cliMigrate.js';
 import { addPlanCommands } from './cliPlans.js';
 import { addRenewCommand } from './cliRenew.js';
@@ -37,6 +38,7 @@ function createProgram(terminal: Terminal): Command {
   addUsageCommands(program, terminal);
   addEventCommands(program, terminal);
   addWebhookCommands(program, terminal);
+  addLedgerCommands(program, terminal);
   addSimulateCommand(program, terminal);
   return program;
 }
