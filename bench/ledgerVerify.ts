@@ -12,7 +12,7 @@ import { option } from './throwAwayWorld.js';
 
 const accounts = option('accounts', 5_000);
 const wanted = option('postings', 1_000_000);
-const turns = 3;
+const turns = option('turns', 3);
 
 /**
  * What a month of an account books: an invoice over 35.70 with tax (3 postings), a top-up of 20.00 (2), which pays a part of it

@@ -29,9 +29,9 @@ const invoicesAreWhole: LedgerCheck = (accountIds) => sql<Finding>`
     where account_id = any(${accountIds}::uuid[]) and status = 'ISSUED' group by account_id, invoice_id
   ), suspect as (
     select i.account_id, i.id, i.currency, i.total_minor as total, i.credit_noted_minor as said, (
-        select coalesce(sum(case when tax -> 'charged' = 'null' then 0
-          else coalesce(tax -> 'charged' ->> 'amountMinor', tax ->> 'amountMinor')::bigint end), 0)
-        from jsonb_array_elements(i.taxes) tax where i.total_minor > 0) as tax,
+        select coalesce(sum(case when rate.value -> 'charged' = 'null' then 0
+          else coalesce(rate.value -> 'charged' ->> 'amountMinor', rate.value ->> 'amountMinor')::bigint end), 0)
+        from jsonb_array_elements(i.taxes) rate where i.total_minor > 0) as tax,
       coalesce(noted.total, 0) as noted, coalesce(noted.tax, 0) as noted_tax, i.status not in ('DRAFT', 'VOID') as stands,
       credit_applied_minor + wallet_applied_minor + amount_paid_minor + amount_due_minor as parts
     from invoice i left join noted on noted.account_id = i.account_id and noted.id = i.id
