@@ -1,8 +1,9 @@
 import type { AddressInfo } from 'node:net';
-import { MikroORM } from '@mikro-orm/postgresql';
+import { type EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import pg from 'pg';
 import { createServer, type Server } from './api/server.js';
 import type { Config } from './config.js';
+import { guardedTables } from './entities.js';
 import type { PaymentProvider } from './integrations/payments/provider.js';
 import { createSandboxProvider } from './integrations/payments/sandbox.js';
 import { createStripeProvider } from './integrations/payments/stripe.js';
@@ -18,6 +19,7 @@ import { createEventFeed } from './platform/eventFeed.js';
 import { createJobs, migrateJobs } from './platform/jobs.js';
 import type { Logger } from './platform/log.js';
 import { createRelay, type Relay } from './platform/relay.js';
+import { asRuntimeRole, type Guard, grantRuntimeRole, runtimeRole } from './platform/runtimeRole.js';
 import { createSweeps, type Sweeps } from './platform/sweeps.js';
 import { usageTopic } from './platform/topics.js';
 import { limitWaits, withoutWaitBudget } from './platform/waitBudget.js';
@@ -35,6 +37,10 @@ const timeouts = { statement_timeout: 5_000, query_timeout: 6_000, connectionTim
 export interface Core {
   readonly deps: Deps;
   readonly relay: Relay;
+  /** Does the database keep this process from changing what is append-only? */
+  readonly guard: Guard;
+  /** Runs work in one transaction of the role that owns the tables: for what the running product may not do. */
+  asOwner<T>(work: (em: EntityManager) => Promise<T>): Promise<T>;
   setPublicUrl(url: string): void;
   close(): Promise<void>;
 }
@@ -42,27 +48,42 @@ export interface Core {
 export interface CoreOptions {
   config: Config;
   databaseUrl: string;
+  /** The same database as the role that owns the tables; by default that of `databaseUrl`. */
+  ownerUrl?: string;
   log: Logger;
   clock?: Clock;
 }
 
-/** Creates and upgrades all tables. Two processes that start at once do it one after the other. */
-export async function migrate({ databaseUrl, log }: Pick<CoreOptions, 'databaseUrl' | 'log'>): Promise<void> {
-  const lock = new pg.Client({ connectionString: databaseUrl });
+/**
+ * Creates and upgrades all tables as their owner, and lets the login of `databaseUrl` run the product on them. Two processes
+ * that start at once do it one after the other.
+ */
+export async function migrate({
+  databaseUrl,
+  ownerUrl = databaseUrl,
+  log,
+}: Pick<CoreOptions, 'databaseUrl' | 'ownerUrl' | 'log'>): Promise<void> {
+  const lock = new pg.Client({ connectionString: ownerUrl });
   await lock.connect();
   try {
     await lock.query(`select pg_advisory_lock(hashtext('billing-migrate'))`);
-    const orm = await MikroORM.init(ormConfig({ clientUrl: databaseUrl }));
+    const orm = await MikroORM.init(ormConfig({ clientUrl: ownerUrl }));
     await orm.migrator.up();
     await orm.close();
-    await migrateJobs({ url: databaseUrl, log });
+    await migrateJobs({ url: ownerUrl, log });
+    const logins = [decodeURIComponent(new URL(databaseUrl).username)];
+    const reason = await grantRuntimeRole(lock, { ...guardedTables, logins });
+    if (reason !== undefined) log.debug({ reason }, `the role ${runtimeRole} could not be made or given its rights`);
   } finally {
     await lock.end();
   }
 }
 
 /** Builds `Deps` by hand, once. */
-export async function openCore({ config, databaseUrl, log, clock = systemClock }: CoreOptions): Promise<Core> {
+export async function openCore(options: CoreOptions): Promise<Core> {
+  const { config, log, clock = systemClock, ownerUrl = options.databaseUrl } = options;
+  const { url: databaseUrl, guard } = await asRuntimeRole(options.databaseUrl, guardedTables);
+  if (!guard.inForce) log.warn({ role: guard.role, reason: guard.reason }, unguarded);
   const orm = await MikroORM.init(
     ormConfig({
       clientUrl: databaseUrl,
@@ -79,6 +100,7 @@ export async function openCore({ config, databaseUrl, log, clock = systemClock }
   });
   const provider = openProvider({ config, databaseUrl, log, clock });
   let publicUrl = config.publicUrl ?? `http://${config.host}:${config.port}`;
+  let owner: Promise<MikroORM> | undefined;
 
   const features: Omit<Deps, 'dueWork'> = {
     db,
@@ -110,6 +132,11 @@ export async function openCore({ config, databaseUrl, log, clock = systemClock }
   return {
     deps,
     relay,
+    guard,
+    asOwner: async (work) => {
+      owner ??= MikroORM.init(ormConfig({ clientUrl: ownerUrl, ensureDatabase: false, pool: { min: 0, max: 2 } }));
+      return (await owner).em.fork().transactional((em) => work(em as EntityManager));
+    },
     setPublicUrl: (url) => {
       publicUrl = config.publicUrl ?? url;
     },
@@ -119,12 +146,17 @@ export async function openCore({ config, databaseUrl, log, clock = systemClock }
       await pubsub.close();
       await provider.close();
       await orm.close();
+      await (await owner?.catch(() => undefined))?.close();
     },
   };
 }
 
+const unguarded =
+  `the ledger is append-only by this program alone: the database would let it change postings. To have it refuse, make the role ` +
+  `${runtimeRole} and grant it to the login of DATABASE_URL, then migrate`;
+
 /** Stripe where a key is configured, else the sandbox on a pool of its own: what it moves, no rollback takes back. */
-function openProvider({ config, databaseUrl, log, clock }: Required<CoreOptions>): {
+function openProvider({ config, databaseUrl, log, clock }: Required<Omit<CoreOptions, 'ownerUrl'>>): {
   payments: PaymentProvider;
   close(): Promise<void>;
 } {

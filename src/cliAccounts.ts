@@ -121,7 +121,7 @@ async function setBilling(
         import('./platform/actor.js'),
         import('./domain/decimal.js'),
       ]);
-    const accountId = await accountOf(core, id);
+    const accountId = await accountOf(core.deps.db, id);
     const taxRates = tax?.filter((text) => text !== 'none').map((text) => parseTaxRate(text, parseDecimal));
     await updateBillingSettings(core.deps, systemActor(accountId), {
       ...options,
@@ -210,7 +210,7 @@ async function makeKey(
       import('./account/apiKeys.js'),
       import('./platform/ids.js'),
     ]);
-    const accountId = account === undefined ? undefined : await accountOf(core, account);
+    const accountId = account === undefined ? undefined : await accountOf(core.deps.db, account);
     const { key, token } = await createKey(core.deps, { accountId, scopes, name, expiresInMs: expiresIn });
     const id = publicId('apiKey', key.id);
     const expiresAt = key.expiresAt?.toISOString() ?? null;

@@ -11,7 +11,7 @@ export async function withCore<T>(
 ): Promise<T> {
   return withDatabase(async ({ config, database, log, signal }) => {
     const { openCore } = await import('./app.js');
-    const core = await openCore({ config, databaseUrl: database.url, log });
+    const core = await openCore({ config, databaseUrl: database.url, ownerUrl: database.ownerUrl, log });
     try {
       return await work(core, { config, signal });
     } finally {
@@ -47,7 +47,8 @@ export async function withDatabase<T>(
   const database = await openDatabase(config, 'command');
   const { signal, release } = abortOnSignal();
   try {
-    if (database.embedded || migrateAlways) await migrate({ databaseUrl: database.url, log });
+    const { url: databaseUrl, ownerUrl } = database;
+    if (database.embedded || migrateAlways) await migrate({ databaseUrl, ownerUrl, log });
     const result = await work({ config, database, log, signal });
     if (signal.aborted) throw new Interrupted();
     return result;
@@ -75,14 +76,13 @@ function abortOnSignal(): { signal: AbortSignal; release: () => void } {
 }
 
 /** The uuid of an account that exists; NOT_FOUND for any other id. */
-export async function accountOf(core: Core, id: string): Promise<string> {
+export async function accountOf({ orm }: Pick<Core['deps']['db'], 'orm'>, id: string): Promise<string> {
   const [{ Account }, { notFound }, { uuidOf }] = await Promise.all([
     import('./account/account.entity.js'),
     import('./domain/errors.js'),
     import('./platform/ids.js'),
   ]);
   const uuid = uuidOf('account', id);
-  if (uuid === undefined || !(await core.deps.db.orm.em.fork().findOne(Account, { id: uuid })))
-    throw notFound('account', id);
+  if (uuid === undefined || !(await orm.em.fork().findOne(Account, { id: uuid }))) throw notFound('account', id);
   return uuid;
 }

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { addAccountCommands, addKeyCommands } from './cliAccounts.js';
 import { accountOf, withCore, withDatabase } from './cliCore.js';
+import { addLedgerCommands } from './cliLedger.js';
 import { addMigrateCommand } from './cliMigrate.js';
 import { addPlanCommands } from './cliPlans.js';
 import { addRenewCommand } from './cliRenew.js';
@@ -37,6 +38,7 @@ function createProgram(terminal: Terminal): Command {
   addUsageCommands(program, terminal);
   addEventCommands(program, terminal);
   addWebhookCommands(program, terminal);
+  addLedgerCommands(program, terminal);
   addSimulateCommand(program, terminal);
   return program;
 }
@@ -108,7 +110,7 @@ async function listEvents(terminal: Terminal, { account, after, limit, json }: E
       import('./platform/eventLog.js'),
       import('./api/presentRest.js'),
     ]);
-    const accountId = await accountOf(core, account);
+    const accountId = await accountOf(core.deps.db, account);
     const found = await readEvents(core.deps.db.orm.em.fork(), { accountId, after: BigInt(after), limit });
     const events = found.map(presentEvent);
     const rows = events.map(({ sequence, timestamp, type, data }) => [

@@ -26,9 +26,13 @@ async function runScenario(terminal: Terminal, file: string, { json, keep = fals
     import('./simulateScenario.js'),
   ]);
   const scenario = parseScenario(await readFile(file, 'utf8'));
-  const failure = await withCore(async ({ deps }) => {
-    const { simulate } = await import('./simulate.js');
-    const done = await simulate(deps, scenario);
+  const failure = await withCore(async (core) => {
+    const [{ simulate }, { checkForgettable }] = await Promise.all([
+      import('./simulate.js'),
+      import('./simulateForget.js'),
+    ]);
+    if (!keep) await checkForgettable(core);
+    const done = await simulate(core, scenario);
     try {
       const timeline = done.timeline.map((moment) => ({ at: moment.at.toISOString(), ...tell(done, moment) }));
       const invoices = await invoicesOf(done);

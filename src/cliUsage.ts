@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { accountOf, withCore } from './cliCore.js';
+import { grouped, openProgress } from './cliProgress.js';
 import { NotAllGood, print, type Terminal, wholeNumber } from './cliTerminal.js';
 import type { ImportProblem, ImportProgress, ImportSummary } from './usage/importUsage.js';
 
@@ -11,7 +12,6 @@ interface ImportOptions {
 
 /** Problems said one by one; of the others only their number. */
 const maxProblems = 20;
-const reportEveryMs = 3_000;
 
 export function addUsageCommands(program: Command, terminal: Terminal): void {
   program
@@ -40,7 +40,7 @@ async function runImport(terminal: Terminal, file: string, { account, batch, jso
       import('./account/apiKeys.js'),
       import('./platform/actor.js'),
     ]);
-    const actor = systemActor(account === undefined ? operatorAccountId : await accountOf(core, account));
+    const actor = systemActor(account === undefined ? operatorAccountId : await accountOf(core.deps.db, account));
     const report = await openReport(terminal, bytes);
     try {
       const done = await importUsage(core.deps, actor, {
@@ -66,63 +66,35 @@ interface Report {
   close(): void;
 }
 
-/** On stderr: a bar where that is a terminal, else a line every few seconds. */
-async function openReport({ stderr }: Terminal, bytes: number): Promise<Report> {
-  const bar = stderr.isTTY && bytes > 0 ? await openBar(bytes) : undefined;
-  const say = (line: string): unknown => (bar ? bar.say(line) : stderr.write(`${line}\n`));
+async function openReport(terminal: Terminal, bytes: number): Promise<Report> {
+  const shown = await openProgress(terminal, bytes);
   let problems = 0;
   let closed = false;
-  let saidAt = performance.now();
   return {
     progress: (progress) => {
-      if (bar) return bar.show(progress);
-      if (performance.now() - saidAt < reportEveryMs) return;
-      saidAt = performance.now();
-      const percent = bytes > 0 ? `, ${Math.floor((100 * progress.offset) / bytes)} %` : '';
-      say(`${count(progress.line)} lines${percent}: ${countsText(progress)}`);
+      const { offset, line } = progress;
+      const percent = bytes > 0 ? `, ${Math.floor((100 * offset) / bytes)} %` : '';
+      const text = countsText(progress);
+      shown.show({ done: offset, counted: line, text, line: `${grouped(line)} lines${percent}: ${text}` });
     },
     problem: ({ line, reason }) => {
-      if (++problems <= maxProblems) say(`line ${line}: ${reason}`);
+      if (++problems <= maxProblems) shown.say(`line ${line}: ${reason}`);
     },
     close: () => {
       if (closed) return;
       closed = true;
-      bar?.close();
-      if (problems > maxProblems) stderr.write(`… and ${count(problems - maxProblems)} more\n`);
+      shown.close();
+      if (problems > maxProblems) terminal.stderr.write(`… and ${grouped(problems - maxProblems)} more\n`);
     },
   };
 }
-
-async function openBar(bytes: number) {
-  const { default: progress } = await import('cli-progress');
-  const bars = new progress.MultiBar({
-    format: '{bar} {percentage} %  {counts}  {rate}/s  {eta_formatted} left',
-    barCompleteChar: '█',
-    barIncompleteChar: '░',
-    hideCursor: true,
-    gracefulExit: false, // signals end the import in order
-  });
-  const bar = bars.create(bytes, 0, { counts: '', rate: '' });
-  let first: { line: number; at: number } | undefined;
-  return {
-    say: (line: string): void => bars.log(`${line}\n`),
-    show: (at: ImportProgress): void => {
-      first ??= { line: at.line, at: performance.now() };
-      const rate = Math.round((1_000 * (at.line - first.line)) / (performance.now() - first.at)) || 0;
-      bar.update(at.offset, { counts: countsText(at), rate: count(rate) });
-    },
-    close: (): void => bars.stop(),
-  };
-}
-
-const count = (value: number): string => value.toLocaleString('en-US');
 
 const countsText = ({ accepted, duplicate, rejected, badLines }: ImportProgress): string =>
   [
-    `${count(accepted)} accepted`,
-    `${count(duplicate)} duplicate`,
-    `${count(rejected)} rejected`,
-    ...(badLines > 0 ? [`${count(badLines)} bad lines`] : []),
+    `${grouped(accepted)} accepted`,
+    `${grouped(duplicate)} duplicate`,
+    `${grouped(rejected)} rejected`,
+    ...(badLines > 0 ? [`${grouped(badLines)} bad lines`] : []),
   ].join(', ');
 
 const presentSummary = ({
@@ -148,10 +120,10 @@ const presentSummary = ({
 function summaryText(summary: ImportSummary): string {
   const { seconds, eventsPerSecond, resumedAfterLine, complete, line } = summary;
   return [
-    `${countsText(summary)} in ${seconds.toFixed(1)} s (${count(eventsPerSecond)} events/s)`,
+    `${countsText(summary)} in ${seconds.toFixed(1)} s (${grouped(eventsPerSecond)} events/s)`,
     ...(resumedAfterLine > 0
-      ? [`Went on behind line ${count(resumedAfterLine)}, where an earlier run was interrupted.`]
+      ? [`Went on behind line ${grouped(resumedAfterLine)}, where an earlier run was interrupted.`]
       : []),
-    ...(complete ? [] : [`Interrupted behind line ${count(line)}. The same command goes on there.`]),
+    ...(complete ? [] : [`Interrupted behind line ${grouped(line)}. The same command goes on there.`]),
   ].join('\n');
 }

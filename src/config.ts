@@ -16,6 +16,7 @@ const environment = z.object({
   PORT: z.coerce.number().int().min(0).max(65_535).default(4000),
   PUBLIC_URL: z.url({ protocol: /^https?$/ }).optional(),
   DATABASE_URL: text.pipe(z.url({ protocol: /^postgres(ql)?$/ }).optional()),
+  MIGRATION_DATABASE_URL: text.pipe(z.url({ protocol: /^postgres(ql)?$/ }).optional()),
   DATABASE_POOL_SIZE: z.coerce.number().int().min(2).max(200).default(20),
   DATA_DIR: z.string().min(1).default('.data'),
   DEMO: flag,
@@ -40,6 +41,8 @@ export interface Config {
   readonly publicUrl: string | undefined;
   /** Undefined: the embedded PostgreSQL in `dataDir`. */
   readonly databaseUrl: string | undefined;
+  /** The same database as the role that owns the tables. Undefined: that of `databaseUrl` does. */
+  readonly migrationDatabaseUrl: string | undefined;
   readonly databasePoolSize: number;
   readonly dataDir: string;
   readonly demo: boolean;
@@ -82,6 +85,11 @@ export function readConfig(env: Record<string, string | undefined> = process.env
       'NODE_ENV=production needs a PostgreSQL of its own. Add a line like\n  DATABASE_URL=postgresql://user:password@host:5432/billing',
     );
   }
+  if (e.MIGRATION_DATABASE_URL !== undefined && e.DATABASE_URL === undefined) {
+    throw new ConfigError(
+      'MIGRATION_DATABASE_URL is set, but not the database to run on. Add a line like\n  DATABASE_URL=postgresql://user:password@host:5432/billing',
+    );
+  }
   const stripe = readStripe(e, production);
   const demo = e.DEMO ?? (e.DATABASE_URL === undefined && stripe === undefined);
   return {
@@ -90,6 +98,7 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     port: e.PORT,
     publicUrl: e.PUBLIC_URL?.replace(/\/+$/, ''),
     databaseUrl: e.DATABASE_URL,
+    migrationDatabaseUrl: e.MIGRATION_DATABASE_URL,
     databasePoolSize: e.DATABASE_POOL_SIZE,
     dataDir: e.DATA_DIR,
     demo,

@@ -4,6 +4,8 @@ import { startEmbeddedPostgres } from './platform/embeddedPostgres.js';
 
 export interface Database {
   readonly url: string;
+  /** The same as the role that owns the tables: it migrates, and may do what the running product may not. */
+  readonly ownerUrl: string;
   /** True for the embedded one. */
   readonly embedded: boolean;
   stop(): Promise<void>;
@@ -14,10 +16,12 @@ export interface Database {
  * that ends by itself soon: a server that starts meanwhile won't rely on its PostgreSQL.
  */
 export async function openDatabase(
-  config: Pick<Config, 'databaseUrl' | 'dataDir'>,
+  config: Pick<Config, 'databaseUrl' | 'migrationDatabaseUrl' | 'dataDir'>,
   role: 'server' | 'command' = 'server',
 ): Promise<Database> {
-  if (config.databaseUrl !== undefined) return { url: config.databaseUrl, embedded: false, stop: async () => {} };
+  const { databaseUrl, migrationDatabaseUrl = databaseUrl } = config;
+  if (databaseUrl !== undefined && migrationDatabaseUrl !== undefined)
+    return { url: databaseUrl, ownerUrl: migrationDatabaseUrl, embedded: false, stop: async () => {} };
   const { url, stop } = await startEmbeddedPostgres({ dataDir: path.join(config.dataDir, 'pg'), role });
-  return { url, embedded: true, stop };
+  return { url, ownerUrl: url, embedded: true, stop };
 }

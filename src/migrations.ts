@@ -8,7 +8,7 @@ import { ormConfig } from './ormConfig.js';
 
 const command = process.argv[2];
 const database = await openDatabase(readConfig(), 'command');
-const orm = await MikroORM.init(ormConfig({ clientUrl: database.url }));
+const orm = await MikroORM.init(ormConfig({ clientUrl: database.ownerUrl }));
 try {
   if (command === 'check') {
     const drifted = await orm.migrator.checkSchema();

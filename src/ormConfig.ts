@@ -3,8 +3,11 @@ import { defineConfig, type Options } from '@mikro-orm/postgresql';
 import { migrations } from '../migrations/index.js';
 import { entities } from './entities.js';
 
-/** How MikroORM sees the database; `clientUrl` comes with the overrides. */
-export function ormConfig(overrides: Options = {}): Options {
+/**
+ * How MikroORM sees the database; `clientUrl` comes with the overrides. MikroORM takes only host, port, user, password and name
+ * from it; the driver takes all of it, `sslmode` and `options` too.
+ */
+export function ormConfig(overrides: Options & { clientUrl: string }): Options {
   return defineConfig({
     entities,
     extensions: [Migrator],
@@ -22,5 +25,6 @@ export function ormConfig(overrides: Options = {}): Options {
     },
     schemaGenerator: { ignoreSchema: ['graphile_worker', 'sandbox'] },
     ...overrides,
+    driverOptions: { connectionString: overrides.clientUrl, ...overrides.driverOptions },
   });
 }

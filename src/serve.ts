@@ -15,8 +15,9 @@ export async function serve(): Promise<void> {
     const config = readConfig();
     const log = createLogger(config.logLevel);
     database = await openDatabase(config);
-    await migrate({ databaseUrl: database.url, log });
-    const app = await startApp({ config, databaseUrl: database.url, log });
+    const { url: databaseUrl, ownerUrl } = database;
+    await migrate({ databaseUrl, ownerUrl, log });
+    const app = await startApp({ config, databaseUrl, ownerUrl, log });
     const demo = config.demo ? await prepareDemo(app.deps) : [];
     stopOnSignal(async () => {
       await app.stop();

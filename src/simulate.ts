@@ -35,7 +35,8 @@ export interface Simulation {
  * follows from it has happened. Stops at the first thing that is not as expected. Codes of the catalog get a suffix, so that
  * scenarios never meet in one catalog.
  */
-export async function simulate(deps: Core['deps'], scenario: Scenario): Promise<Simulation> {
+export async function simulate(core: Pick<Core, 'deps' | 'asOwner'>, scenario: Scenario): Promise<Simulation> {
+  const { deps } = core;
   const suffix = `_${randomBytes(5).toString('hex')}`;
   const catalog = suffixed(scenario.catalog, suffix);
   await publishCatalog(deps, catalog);
@@ -62,7 +63,7 @@ export async function simulate(deps: Core['deps'], scenario: Scenario): Promise<
     account: publicId('account', accountId),
     timeline,
     failure: failure === undefined ? undefined : run.name(failure),
-    forget: () => forgetSimulation(deps, { accountId, suffix }),
+    forget: () => forgetSimulation(core, { accountId, suffix }),
   };
 }
 

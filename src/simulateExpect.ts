@@ -4,13 +4,13 @@ import { Decimal } from './domain/decimal.js';
 import { majorUnits } from './domain/money.js';
 import { CreditNote } from './invoice/creditNote.entity.js';
 import { Invoice, InvoiceLine } from './invoice/invoice.entity.js';
-import { creditViolations } from './invoice/verifyCredit.js';
 import type { LoggedEvent } from './platform/eventLog.js';
 import type { Expectation, ExpectedCreditNote, ExpectedInvoice } from './simulateScenario.js';
 import type { Run } from './simulateSteps.js';
 import { listSubscriptions } from './subscription/subscriptions.js';
 import { usageSummary } from './usage/usageSummary.js';
-import { collectedByCards, ledgerViolations } from './wallet/verifyLedger.js';
+import { unsoundOf } from './verify.js';
+import { collectedByCards } from './wallet/verifyLedger.js';
 import { walletView } from './wallet/wallets.js';
 
 /** Something that is not as expected; `path` leads to it in the expectation. */
@@ -99,8 +99,7 @@ export async function moneyViolations({ deps, accountId }: Pick<Run, 'deps' | 'a
   const collected = await collectedByCards(em, accountId);
   const moved = await deps.payments.moved?.({ accountId });
   return [
-    ...(await ledgerViolations(em, accountId)),
-    ...(await creditViolations(em, accountId)),
+    ...(await unsoundOf(em, accountId)),
     ...(!moved || moved.amountMinor === collected
       ? []
       : [`cards were charged ${moved.amountMinor}, the ledger has ${collected}`]),

@@ -1,15 +1,17 @@
 import type { Core } from './app.js';
+import { BillingError } from './domain/errors.js';
 import { rowsOf, sql } from './platform/sql.js';
 
 /**
- * Removes a simulated account with all its rows, and the catalog it had to itself. The tables are those the database has,
- * children before parents by its own foreign keys, so that no list here has to be kept.
+ * Removes a simulated account with all its rows, and the catalog it had to itself, as the owner of the tables: nobody else may
+ * take postings away. The tables are those the database has, children before parents by its own foreign keys, so that no
+ * list here has to be kept.
  */
 export async function forgetSimulation(
-  { db }: Pick<Core['deps'], 'db'>,
+  { asOwner }: Pick<Core, 'asOwner'>,
   { accountId, suffix }: { accountId: string; suffix: string },
 ): Promise<void> {
-  await db.orm.em.fork().transactional(async (em) => {
+  await asOwner(async (em) => {
     const tables = await rowsOf(
       em,
       sql<{ schema: string; name: string; oid: string }>`
@@ -40,4 +42,17 @@ export async function forgetSimulation(
     await rowsOf(em, sql`delete from plan where ${own}`);
     await rowsOf(em, sql`delete from metric where ${own}`);
   });
+}
+
+/** Throws ILLEGAL_STATE where `forgetSimulation` would be refused, before there is anything to forget. */
+export async function checkForgettable({ asOwner }: Pick<Core, 'asOwner'>): Promise<void> {
+  const [may] = await asOwner((em) =>
+    rowsOf(em, sql<{ delete: boolean }>`select has_table_privilege('ledger_posting', 'DELETE') as delete`),
+  );
+  if (may!.delete) return;
+  throw new BillingError(
+    'ILLEGAL_STATE',
+    'The login of DATABASE_URL may not remove postings, so a simulation could not be cleared away. ' +
+      'Set MIGRATION_DATABASE_URL to the owner of the tables, or keep the account with --keep',
+  );
 }

@@ -26,6 +26,16 @@ test('an own database gets no demo data and no insecure webhooks unless asked', 
   expect(readConfig({ DATABASE_URL, DEMO: '1' })).toMatchObject({ demo: true, webhookAllowInsecure: true });
 });
 
+test('the owner of the tables may be another login of the same database, never the only one', () => {
+  const [DATABASE_URL, MIGRATION_DATABASE_URL] = ['postgresql://app:p@db/billing', 'postgresql://owner:p@db/billing'];
+  expect(readConfig({ DATABASE_URL })).toMatchObject({ migrationDatabaseUrl: undefined });
+  expect(readConfig({ DATABASE_URL, MIGRATION_DATABASE_URL })).toMatchObject({
+    databaseUrl: DATABASE_URL,
+    migrationDatabaseUrl: MIGRATION_DATABASE_URL,
+  });
+  expect(() => readConfig({ MIGRATION_DATABASE_URL })).toThrow(/not the database to run on.*\n {2}DATABASE_URL=/);
+});
+
 describe('production', () => {
   const production = { NODE_ENV: 'production', DATABASE_URL: 'postgresql://u:p@db/billing' };
 

@@ -31,7 +31,7 @@ afterAll(async () => {
 async function failureOf(name: string): Promise<string | undefined> {
   try {
     const yaml = fs.readFileSync(path.join(folder, name), 'utf8');
-    return (await simulate(world.deps, parseScenario(yaml))).failure;
+    return (await simulate(world, parseScenario(yaml))).failure;
   } catch (error) {
     return String(error instanceof Error ? error.stack : error);
   }

@@ -33,7 +33,7 @@ catalog:
 start: 2026-04-01T00:00:00Z
 steps:
 ${steps}`;
-const run = async (steps: string) => (await simulate(world.deps, parseScenario(scenario(steps)))).failure;
+const run = async (steps: string) => (await simulate(world, parseScenario(scenario(steps)))).failure;
 
 describe('what is not as expected is said with its line', () => {
   const paid = `  - card: tok_visa

@@ -12,6 +12,7 @@ import { loggedEventsByIds } from '../platform/event.resolver.js';
 import { NodeType } from '../platform/graphqlTypes.js';
 import { anyIdOf, type IdKind } from '../platform/ids.js';
 import { subscriptionsByIds } from '../subscription/subscriptions.js';
+import { ledgerMovementsByIds } from '../wallet/ledgerStatement.js';
 import { walletTransactionsByIds, walletView } from '../wallet/wallets.js';
 import { deliveriesByIds } from '../webhook/deliveries.js';
 import { endpointsByIds } from '../webhook/endpoints.js';
@@ -50,6 +51,13 @@ const finders: Record<IdKind, { type: string; find: Find }> = {
     },
   },
   walletTransaction: { type: 'WalletTransaction', find: byBatch('wallet:read', walletTransactionsByIds) },
+  ledgerMovement: {
+    type: 'LedgerMovement',
+    find: (context, uuid) => {
+      requireScope(context.actor, 'wallet:read');
+      return byBatch('invoices:read', ledgerMovementsByIds)(context, uuid);
+    },
+  },
   invoice: { type: 'Invoice', find: byBatch('invoices:read', invoicesByIds) },
   invoiceLine: {
     type: 'InvoiceLine',

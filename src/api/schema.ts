@@ -34,6 +34,7 @@ import { CorrectUsageResolver, UsageProposalResolver } from '../usage/correctUsa
 import { FinalizeInvoiceResolver } from '../usage/finalizeInvoice.resolver.js';
 import { UsageItemResolver, UsageResolver, UsageThresholdEventResolver } from '../usage/usage.resolver.js';
 import { InvoiceLineEventsResolver, UsageEventResolver } from '../usage/usageEvents.resolver.js';
+import { LedgerMovementResolver, LedgerStatementResolver } from '../wallet/ledger.resolver.js';
 import { AccountWalletResolver, WalletResolver, WalletTransactionResolver } from '../wallet/wallet.resolver.js';
 import { WebhookDeliveryResolver, WebhookEndpointResolver } from '../webhook/webhook.resolver.js';
 import { NodeResolver } from './node.resolver.js';
@@ -88,6 +89,8 @@ export function createSchema(): GraphQLSchema {
       PaymentResolver,
       WalletResolver,
       WalletTransactionResolver,
+      LedgerStatementResolver,
+      LedgerMovementResolver,
       EventResolver,
       WebhookEndpointResolver,
       WebhookDeliveryResolver,

@@ -79,6 +79,16 @@ export const calendarAnchor = (timeZone: string): Date =>
 /** `YYYY-MM-DD` on the calendar of the time zone. */
 export const localDate = (at: Date, timeZone: string): string => localDay(at, timeZone).toString();
 
+/** Where a `YYYY-MM-DD` begins on the calendar of the time zone; `undefined` for text that is no such day. */
+export function startOfDay(date: string, timeZone: string): Date | undefined {
+  if (!/^\d{4}-\d\d-\d\d$/.test(date)) return undefined;
+  try {
+    return new Date(Temporal.PlainDate.from(date).toZonedDateTime(timeZone).epochMilliseconds);
+  } catch {
+    return undefined; // there is no such day
+  }
+}
+
 /** The inclusive last day, as `YYYY-MM-DD`. A period that ends on the day it starts has that day as its last. */
 export function lastDay(period: Period, timeZone: string): string {
   const first = localDay(period.start, timeZone);

@@ -11,6 +11,7 @@ export const idPrefixes = {
   payment: 'pay',
   wallet: 'wal',
   walletTransaction: 'wtx',
+  ledgerMovement: 'mov',
   invoice: 'inv',
   invoiceLine: 'il',
   invoiceItem: 'ii',

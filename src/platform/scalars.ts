@@ -85,12 +85,15 @@ const readBigInt = (text: string): bigint | undefined =>
   integer.test(text) && BigInt.asIntN(64, BigInt(text)) === BigInt(text) ? BigInt(text) : undefined;
 
 /** A `Date` inside; printed in UTC with milliseconds. What is finer than a millisecond is cut off (`timestamptz(3)`). */
+/** RFC 3339; `undefined` for text that is no instant. */
+export const parseInstant = (text: string): Date | undefined =>
+  instant.test(text) ? tryTemporal(() => new Date(Temporal.Instant.from(text).epochMilliseconds)) : undefined;
+
 export const DateTime = defineScalar<Date>({
   name: 'DateTime',
   description: 'RFC 3339 instant, UTC',
   expected: 'an RFC 3339 instant with an offset or Z, such as "2026-11-22T21:45:00.000Z"',
-  read: (text) =>
-    instant.test(text) ? tryTemporal(() => new Date(Temporal.Instant.from(text).epochMilliseconds)) : undefined,
+  read: parseInstant,
   write: (value) => {
     if (!(value instanceof Date) || Number.isNaN(value.getTime())) return undefined;
     const text = value.toISOString();

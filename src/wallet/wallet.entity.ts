@@ -65,6 +65,7 @@ export const LedgerTransaction = defineEntity({
     createdAt: instant(),
   },
   uniques: [{ properties: ['accountId', 'type', 'referenceId'] }],
+  indexes: [{ properties: ['accountId', 'createdAt', 'id'] }],
 });
 export type LedgerTransaction = InferEntity<typeof LedgerTransaction>;
 

@@ -60,6 +60,7 @@ const provedElsewhere: Record<string, string> = {
   undoScheduledChange: 'test/subscription/pause.test.ts',
   migrateSubscribers: 'test/subscription/migrate.test.ts',
   correctUsage: 'test/usage/correctUsage.test.ts',
+  ledgerStatement: 'test/wallet/ledgerStatement.test.ts',
 };
 
 test('one account lives through every query and every mutation', async () => {
@@ -298,6 +299,7 @@ describe('node(id)', () => {
     const { data } = await world.gql(
       account.token,
       `{ creditNotes { nodes { id refunds { id } } } viewer { id wallet { id transactions { nodes { id } } } } plans { nodes { id } } usage { items { metric { id } } }
+        ledgerStatement(from: "2000-01-01T00:00:00Z", to: "2100-01-01T00:00:00Z") { movements { nodes { id } } }
         invoices { nodes { lines { id } payments { id } } } events { nodes { id } } webhookEndpoints { id deliveries { nodes { id } } } }`,
     );
     return {
@@ -308,6 +310,7 @@ describe('node(id)', () => {
       payment: data.invoices.nodes[0].payments[0].id,
       wallet: data.viewer.wallet.id,
       walletTransaction: data.viewer.wallet.transactions.nodes[0].id,
+      ledgerMovement: data.ledgerStatement.movements.nodes[0].id,
       invoice: account.invoiceId,
       creditNote: data.creditNotes.nodes[0].id,
       refund: data.creditNotes.nodes[0].refunds[0].id,
@@ -675,7 +678,7 @@ describe('errors', () => {
     const other = await startWorld({ worker: false, env: { LOG_LEVEL: 'silent' } });
     try {
       const { token } = await other.account();
-      await other.rows(sql`drop table invoice_line, invoice cascade`);
+      await other.ownerRows(sql`drop table invoice_line, invoice cascade`);
       const response = await fetch(`${other.url}/graphql`, {
         method: 'POST',
         headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },

@@ -8,6 +8,7 @@ import {
   type Period,
   periodAfter,
   periodAt,
+  startOfDay,
 } from '../../src/domain/period.js';
 
 const local = (text: string, timeZone: string): Date =>
@@ -194,4 +195,15 @@ test.each([
   'Europe/Berlin ',
 ])('%p is no time zone', (name) => {
   expect(isTimeZone(name)).toBe(false);
+});
+
+test.each([
+  ['2026-11-01', 'UTC', '2026-11-01T00:00:00.000Z'],
+  ['2026-11-01', 'Asia/Tokyo', '2026-10-31T15:00:00.000Z'],
+  ['2026-03-29', 'Europe/Berlin', '2026-03-28T23:00:00.000Z'],
+  ['2026-02-29', 'UTC', undefined],
+  ['2026-11-01T00:00:00Z', 'UTC', undefined],
+  ['1 Nov', 'UTC', undefined],
+])('%s begins in %s at %s', (date, timeZone, at) => {
+  expect(startOfDay(date, timeZone)?.toISOString()).toBe(at);
 });

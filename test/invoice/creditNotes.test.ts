@@ -22,6 +22,7 @@ import {
   invoicesOf,
   paymentsOf,
   runDue,
+  settle,
   subscribed,
   subscriptionOf,
   testCatalogYaml,
@@ -280,12 +281,14 @@ describe('one invoice', () => {
   });
 
   test('gives back the tax its prices contain in proportion, exactly in the end', async () => {
-    const { account, invoice } = await billed();
+    const account = await world.account();
+    await settle(world, account, { taxes: ['VAT 7.7 inclusive'] });
+    await addCard(world, account);
+    await subscribe(world.deps, account.actor, { idempotencyKey: freshKey(), planCode: 'basic' });
+    const [invoice] = await invoicesOf(world, account);
     const vat = { name: 'VAT', percent: '7.7', inclusive: true, taxableMinor: '2786', amountMinor: '214' };
-    await world.rows(
-      sql`update invoice set tax_minor = 214, taxes = ${JSON.stringify([vat])}::jsonb where id = ${invoice.id}`,
-    );
-    for (const amount of ['10.00', '10.00', '10.00']) await credit(world, account, { invoice, amount });
+    expect(invoice).toMatchObject({ taxMinor: 214n, taxes: [vat] });
+    for (const amount of ['10.00', '10.00', '10.00']) await credit(world, account, { invoice: invoice!, amount });
     const notes = await creditNotesOf(world, account);
     expect(notes.map(({ taxMinor }) => taxMinor)).toEqual([71n, 72n, 71n]);
     expect(notes[0]!.taxes).toEqual([{ ...vat, taxableMinor: '929', amountMinor: '71' }]);

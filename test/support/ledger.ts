@@ -1,13 +1,12 @@
-import { creditViolations } from '../../src/invoice/verifyCredit.js';
 import { sql } from '../../src/platform/sql.js';
-import { collectedByCards, ledgerViolations } from '../../src/wallet/verifyLedger.js';
+import { unsoundOf } from '../../src/verify.js';
+import { collectedByCards } from '../../src/wallet/verifyLedger.js';
 import type { World } from './world.js';
 
-/** The invariants of an account's money (see verifyLedger and verifyCredit), and the cards were charged exactly what the ledger says. */
+/** All that `billing ledger verify` asks of an account, and the cards were charged exactly what the ledger says. */
 export async function expectSoundLedger(world: World, accountId: string): Promise<void> {
   const em = world.deps.db.orm.em.fork();
-  expect(await ledgerViolations(em, accountId)).toEqual([]);
-  expect(await creditViolations(em, accountId)).toEqual([]);
+  expect(await unsoundOf(em, accountId)).toEqual([]);
   const moved = await world.deps.payments.moved({ accountId });
   expect({ movedByCards: moved.amountMinor }).toEqual({ movedByCards: await collectedByCards(em, accountId) });
 }
