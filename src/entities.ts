@@ -21,7 +21,16 @@ import {
 } from './platform/tables.js';
 import { Subscription } from './subscription/subscription.entity.js';
 import { UsageCorrection, UsageCursorEntity, UsageEventEntity, UsageWindow } from './usage/usage.entity.js';
-import { LedgerAccount, LedgerPosting, LedgerTransaction, Wallet } from './wallet/wallet.entity.js';
+import {
+  LedgerAccount,
+  LedgerPosting,
+  LedgerTransaction,
+  Wallet,
+  WalletGrant,
+  WalletGrantEntry,
+  WalletHold,
+  WalletHoldPart,
+} from './wallet/wallet.entity.js';
 import { WebhookAttempt, WebhookDelivery, WebhookEndpoint } from './webhook/webhook.entity.js';
 
 /**
@@ -43,6 +52,10 @@ export const tables = {
     LedgerAccount,
     LedgerTransaction,
     LedgerPosting,
+    WalletGrant,
+    WalletGrantEntry,
+    WalletHold,
+    WalletHoldPart,
     Invoice,
     InvoiceLine,
     InvoiceItem,

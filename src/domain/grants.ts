@@ -43,23 +43,18 @@ export const isExpired = ({ expiresAt }: Pick<BurnableGrant, 'expiresAt'>, now: 
   expiresAt !== null && expiresAt <= now;
 
 /** What can be spent of these grants. */
-export const spendable = (grants: readonly BurnableGrant[], now: Date): bigint =>
-  grants.reduce((sum, grant) => (isExpired(grant, now) ? sum : sum + grant.freeMinor), 0n);
+export const spendable = (grants: readonly BurnableGrant[]): bigint =>
+  grants.reduce((sum, { freeMinor }) => sum + freeMinor, 0n);
 
 /**
  * Takes up to `amountMinor` out of grants, in the order they are spent; the parts sum to the amount, or to all there is where
- * that is less. Nothing is taken of a grant whose time has passed, even if the sweep has not been there yet.
+ * that is less. Credit counts until the sweep has taken it at its time: what a balance or a preview shows can be spent.
  */
-export function burn(
-  grants: readonly BurnableGrant[],
-  { amountMinor, now }: { amountMinor: bigint; now: Date },
-): GrantPart[] {
-  const usable = grants.filter((grant) => grant.freeMinor > 0n && !isExpired(grant, now));
-  return upTo(
-    usable.toSorted(burnsBefore).map(({ id, freeMinor }) => ({ grantId: id, amountMinor: freeMinor })),
+export const burn = (grants: readonly BurnableGrant[], amountMinor: bigint): GrantPart[] =>
+  upTo(
+    grants.toSorted(burnsBefore).map(({ id, freeMinor }) => ({ grantId: id, amountMinor: freeMinor })),
     amountMinor,
   );
-}
 
 /** The first parts that make up an amount; the last of them is cut to fit. */
 export function upTo<Part extends { readonly amountMinor: bigint }>(
@@ -75,10 +70,12 @@ export function upTo<Part extends { readonly amountMinor: bigint }>(
   });
 }
 
-/** What is still out of a grant for one purpose (an invoice, a refund), and when it was taken. */
+/** What is still out of a grant for one purpose, such as an invoice. */
 export interface TakenPart extends GrantPart {
-  readonly takenAt: Date;
+  /** When its grant expires, or has expired. */
   readonly expiresAt: Date | null;
+  /** How long before its expiry it was taken; of no meaning where it never expires. */
+  readonly leftMs: number;
 }
 
 /** Credit on its way back; `livesUntil`: its grant had expired, and lives again until then. */
@@ -95,13 +92,10 @@ export function giveBack(
   taken: readonly TakenPart[],
   { amountMinor, now }: { amountMinor: bigint; now: Date },
 ): ReturnedPart[] {
-  return upTo(taken.toReversed(), amountMinor).map(({ grantId, amountMinor, takenAt, expiresAt }) => ({
+  return upTo(taken.toReversed(), amountMinor).map(({ grantId, amountMinor, expiresAt, leftMs }) => ({
     grantId,
     amountMinor,
-    livesUntil:
-      expiresAt !== null && expiresAt <= now
-        ? new Date(now.getTime() + Math.max(0, expiresAt.getTime() - takenAt.getTime()))
-        : null,
+    livesUntil: isExpired({ expiresAt }, now) ? new Date(now.getTime() + leftMs) : null,
   }));
 }
 

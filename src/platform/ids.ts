@@ -11,6 +11,8 @@ export const idPrefixes = {
   payment: 'pay',
   wallet: 'wal',
   walletTransaction: 'wtx',
+  creditGrant: 'cg',
+  hold: 'hold',
   invoice: 'inv',
   invoiceLine: 'il',
   invoiceItem: 'ii',

@@ -1,9 +1,10 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { rowsOf, sql } from '../platform/sql.js';
+import { grantViolations } from './verifyGrants.js';
 
 /**
  * What holds of an account's money at any time: every movement sums to zero per currency and has postings, every balance is
- * the sum of its postings, the wallet is never negative, and what invoices say is owed is what the ledger says. Returns what
+ * the sum of its postings, the wallet is never negative, its grants are its balance, and what invoices say is owed is what the ledger says. Returns what
  * is broken, one line each; empty when all is sound.
  */
 export async function ledgerViolations(em: EntityManager, accountId: string): Promise<string[]> {
@@ -40,6 +41,7 @@ export async function ledgerViolations(em: EntityManager, accountId: string): Pr
     ...drifted.map(
       (row) => `${row.kind} has a balance of ${row.balance_minor} ${row.currency}, its postings sum to ${row.posted}`,
     ),
+    ...(await grantViolations(em, accountId)),
     ...(owed!.due === owed!.receivable ? [] : [`invoices say ${owed!.due} is owed, the ledger ${owed!.receivable}`]),
   ];
 }

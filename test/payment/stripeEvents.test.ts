@@ -208,7 +208,8 @@ describe('refunds', () => {
     world.standin.books.failRefund(refundRef);
 
     const settled: object[] = [];
-    const settle: Settlers = { ...settlersOf(world.deps), refund: async (what) => void settled.push(what) };
+    const refund = async (what: object) => void settled.push(what);
+    const settle: Settlers = { ...settlersOf(world.deps), refund: { credit_note: refund, top_up: refund } };
     const event = { ref: created.id, second: created.created, type: created.type, objectRef: refundRef };
     await applyProviderEvent(world.deps, () => settle, { event });
     const outcome = { status: 'failed', refundRef, failureCode: 'expired_or_canceled_card' };
