@@ -61,6 +61,12 @@ const provedElsewhere: Record<string, string> = {
   undoScheduledChange: 'test/subscription/pause.test.ts',
   migrateSubscribers: 'test/subscription/migrate.test.ts',
   correctUsage: 'test/usage/correctUsage.test.ts',
+  grantCredit: 'test/wallet/grants.test.ts',
+  createHold: 'test/wallet/holds.test.ts',
+  captureHold: 'test/wallet/holds.test.ts',
+  releaseHold: 'test/wallet/holds.test.ts',
+  refundTopUp: 'test/wallet/refundTopUp.test.ts',
+  setLowBalanceThreshold: 'test/wallet/limits.test.ts',
 };
 
 test('one account lives through every query and every mutation', async () => {

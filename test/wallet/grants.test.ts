@@ -1,4 +1,4 @@
-import { grantsOfBalances } from '../../migrations/Migration20261125000000.js';
+import { grantsOfBalances } from '../../migrations/Migration20261125010000.js';
 import { advanceTestClock } from '../../src/account/advanceTestClock.js';
 import { createTestClock } from '../../src/account/createTestClock.js';
 import { voidInvoice } from '../../src/invoice/collectInvoice.js';
