@@ -8,7 +8,7 @@ import { migrate } from '../src/app.js';
 import { startEmbeddedPostgres } from '../src/platform/embeddedPostgres.js';
 import { createLogger } from '../src/platform/log.js';
 import { openForVerifying, verify } from '../src/verify.js';
-import { option } from './throwAwayWorld.js';
+import { option } from './options.js';
 
 const accounts = option('accounts', 5_000);
 const wanted = option('postings', 1_000_000);

@@ -11,6 +11,7 @@ import { Migration20261125000000 } from './Migration20261125000000.js';
 import { Migration20261125002420 } from './Migration20261125002420.js';
 import { Migration20261125003227 } from './Migration20261125003227.js';
 import { Migration20261125004300 } from './Migration20261125004300.js';
+import { Migration20261125010000 } from './Migration20261125010000.js';
 import { Migration20261125013600 } from './Migration20261125013600.js';
 
 /** Every migration, in order. A list and not a folder scan, so that what runs is what was compiled with the rest. */
@@ -28,5 +29,6 @@ export const migrations = [
   Migration20261125002420,
   Migration20261125003227,
   Migration20261125004300,
+  Migration20261125010000,
   Migration20261125013600,
 ].map((migration) => ({ name: migration.name, class: migration }));

@@ -17,6 +17,8 @@ import { advanceSubscription } from './subscription/renew.js';
 import { subscribe } from './subscription/subscribe.js';
 import { recordUsage } from './usage/recordUsage.js';
 import { configureAutoRecharge } from './wallet/configureAutoRecharge.js';
+import { createHold } from './wallet/createHold.js';
+import { giveCredit } from './wallet/giveCredit.js';
 import { topUp } from './wallet/topUp.js';
 
 export interface DemoAccount {
@@ -35,6 +37,8 @@ interface DemoScript {
   usage: Record<string, { before: string[]; now: string[] }>;
   walletMinor: bigint;
   autoRecharge: { thresholdMinor: bigint; amountMinor: bigint } | undefined;
+  /** Credit that was given, for so many days, and what is held of the wallet for a job under way. */
+  welcome: { minor: bigint; days: number; heldMinor: bigint } | undefined;
 }
 
 /** The first account shows exactly what the integration guide shows. Ids are fixed, so that the demo is made once. */
@@ -52,6 +56,7 @@ const scripts: readonly DemoScript[] = [
     },
     walletMinor: 25_000n,
     autoRecharge: { thresholdMinor: 5_000n, amountMinor: 10_000n },
+    welcome: undefined,
   },
   {
     accountId: '019aa000-0000-7000-8000-000000000002',
@@ -66,6 +71,7 @@ const scripts: readonly DemoScript[] = [
     },
     walletMinor: 2_000n,
     autoRecharge: undefined,
+    welcome: { minor: 500n, days: 90, heldMinor: 250n },
   },
 ];
 
@@ -134,6 +140,20 @@ async function play(deps: Deps, script: DemoScript): Promise<void> {
   await record(now, 'now');
 
   await topUp(deps, actor, { idempotencyKey: key('top-up'), amount: money(script.walletMinor, 'USD') });
+  if (script.welcome) {
+    const { minor, days, heldMinor } = script.welcome;
+    await giveCredit(deps, actor, {
+      idempotencyKey: key('welcome'),
+      amount: money(minor, 'USD'),
+      reason: 'Welcome',
+      expiresAt: new Date(thisMonth.getTime() + days * 86_400_000),
+    });
+    await createHold(deps, actor, {
+      idempotencyKey: key('hold'),
+      amount: money(heldMinor, 'USD'),
+      description: 'Transcription of a conference call',
+    });
+  }
   if (script.autoRecharge) {
     await configureAutoRecharge(deps, actor, {
       idempotencyKey: key('auto-recharge'),

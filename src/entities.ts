@@ -21,7 +21,16 @@ import {
 } from './platform/tables.js';
 import { Subscription } from './subscription/subscription.entity.js';
 import { UsageCorrection, UsageCursorEntity, UsageEventEntity, UsageWindow } from './usage/usage.entity.js';
-import { LedgerAccount, LedgerPosting, LedgerTransaction, Wallet } from './wallet/wallet.entity.js';
+import {
+  LedgerAccount,
+  LedgerPosting,
+  LedgerTransaction,
+  Wallet,
+  WalletGrant,
+  WalletGrantEntry,
+  WalletHold,
+  WalletHoldPart,
+} from './wallet/wallet.entity.js';
 import { WebhookAttempt, WebhookDelivery, WebhookEndpoint } from './webhook/webhook.entity.js';
 
 /**
@@ -43,6 +52,10 @@ export const tables = {
     LedgerAccount,
     LedgerTransaction,
     LedgerPosting,
+    WalletGrant,
+    WalletGrantEntry,
+    WalletHold,
+    WalletHoldPart,
     Invoice,
     InvoiceLine,
     InvoiceItem,
@@ -72,7 +85,7 @@ export const entities = [...tables.distributed, ...tables.reference];
  * Rows there are written once, and no right to change or delete them is granted (see platform/runtimeRole). Not in here: what is
  * redrawn while it is a draft, given back when an invoice is voided, or may be thrown away when it is old.
  */
-const appendOnly = [LedgerTransaction, LedgerPosting, EventEntity, UsageCorrection, CreditNoteLine];
+const appendOnly = [LedgerTransaction, LedgerPosting, WalletGrantEntry, EventEntity, UsageCorrection, CreditNoteLine];
 
 const namesOf = (some: readonly { meta: { tableName?: string } }[]): string[] =>
   some.map(({ meta }) => meta.tableName!);

@@ -18,7 +18,10 @@ import type { Sweep } from './platform/sweeps.js';
 import { followInvoice } from './subscription/followInvoice.js';
 import { advanceDueSubscriptions } from './subscription/renewDue.js';
 import { finalizeDueInvoices } from './usage/finalizeDrafts.js';
+import { announceIfLow, announceLowWallets } from './wallet/announceLow.js';
 import { rechargeDueWallets, rechargeIfLow } from './wallet/autoRecharge.js';
+import { expireDueCredit } from './wallet/expireCredit.js';
+import { expireDueHolds } from './wallet/expireHolds.js';
 import { type Delivering, deliver, hurryDueDeliveries } from './webhook/deliver.js';
 import { deliverJob, planDeliveries } from './webhook/planDeliveries.js';
 
@@ -44,6 +47,9 @@ export const dueSweepsOf = (deps: Omit<Deps, 'dueWork'>): DueSweep[] => [
     due: ['refund', 'reconcile_at'],
     run: (of) => reconcileRefunds(deps, settlersOf(deps).refund, of),
   },
+  // Before the renewals: credit that ends with a period doesn't pay the next.
+  { name: 'expireHolds', due: ['wallet_hold', 'expiry_due_at'], run: (of) => expireDueHolds(deps, of) },
+  { name: 'expireCredit', due: ['wallet_grant', 'expiry_due_at'], run: (of) => expireDueCredit(deps, of) },
   {
     name: 'advanceSubscriptions',
     due: ['subscription', 'due_at'],
@@ -51,6 +57,7 @@ export const dueSweepsOf = (deps: Omit<Deps, 'dueWork'>): DueSweep[] => [
   },
   { name: 'finalizeInvoices', due: ['invoice', 'finalize_at'], run: (of) => finalizeDueInvoices(deps, of) },
   { name: 'collectInvoices', due: ['invoice', 'next_payment_attempt_at'], run: (of) => collectDueInvoices(deps, of) },
+  { name: 'announceLowWallets', due: ['wallet', 'low_due_at'], run: (of) => announceLowWallets(deps, of) },
   { name: 'rechargeWallets', due: ['wallet', 'recharge_due_at'], run: (of) => rechargeDueWallets(deps, of) },
   {
     name: 'announceExpiringMethods',
@@ -76,7 +83,11 @@ const byTheWall = <Needs extends Pick<Deps, 'clock'>>(deps: Needs): Needs => ({
 /** Job name → handler. A job only does sooner what a sweep would do. */
 export const jobsOf = (deps: Deps & Delivering): TaskList => ({
   [deliverJob]: (payload) => deliver(byTheWall(deps), payload as { accountId: string; deliveryId: string }),
-  [rechargeJob]: (payload) => rechargeIfLow(deps, (payload as { accountId: string }).accountId),
+  [rechargeJob]: async (payload) => {
+    const { accountId } = payload as { accountId: string };
+    await announceIfLow(deps, accountId);
+    await rechargeIfLow(deps, accountId);
+  },
 });
 
 /** Where the relay hands every event; sockets hear of it before any of these. */
@@ -97,6 +108,8 @@ async function react(deps: Omit<Deps, 'dueWork'>, { accountId, type, data }: Log
       return data.is_default ? retryOpenInvoices(deps, accountId) : undefined;
     case 'wallet.drawn_down':
     case 'wallet.updated':
+    case 'wallet.credit_expired':
+    case 'wallet.hold_created':
       // A job would run at some other time of the account; its own clock looks after what is due.
       if (await hasTestClock(deps.db.orm.em.fork(), accountId)) return;
       return deps.jobs.add(rechargeJob, { accountId }, { jobKey: `recharge-${accountId}` });

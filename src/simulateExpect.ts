@@ -11,6 +11,7 @@ import { listSubscriptions } from './subscription/subscriptions.js';
 import { usageSummary } from './usage/usageSummary.js';
 import { unsoundOf } from './verify.js';
 import { collectedByCards } from './wallet/verifyLedger.js';
+import { WalletGrant } from './wallet/wallet.entity.js';
 import { walletView } from './wallet/wallets.js';
 
 /** Something that is not as expected; `path` leads to it in the expectation. */
@@ -30,6 +31,10 @@ export const linesInOrder = (em: EntityManager, { accountId, id }: Invoice): Pro
 /** Every credit note of the account in the order of their numbers. */
 export const creditNotesInOrder = (em: EntityManager, accountId: string): Promise<CreditNote[]> =>
   em.find(CreditNote, { accountId }, { orderBy: { id: 'asc' }, disableIdentityMap: true });
+
+/** Every grant of the account in the order in which they came. */
+export const grantsInOrder = (em: EntityManager, accountId: string): Promise<WalletGrant[]> =>
+  em.find(WalletGrant, { accountId }, { orderBy: { id: 'asc' }, disableIdentityMap: true });
 
 /** Compares texts; what isn't expected isn't looked at. Decimals are equal by value, so that 20 is 20.00. */
 class Comparison {
@@ -77,10 +82,12 @@ export async function differencesFrom(
     }
   }
   if (expected.wallet) {
-    const { wallet, balanceMinor, availableMinor } = await walletView(run.deps, em, run.accountId);
+    const { wallet, balanceMinor, heldMinor, availableMinor } = await walletView(run.deps, em, run.accountId);
     const amount = (minorUnits: bigint) => majorUnits({ minorUnits, currency: wallet.currency });
     compare.decimal(['wallet', 'balance'], expected.wallet.balance, amount(balanceMinor));
+    compare.decimal(['wallet', 'held'], expected.wallet.held, amount(heldMinor));
     compare.decimal(['wallet', 'available'], expected.wallet.available, amount(availableMinor));
+    if (expected.wallet.grants) await compareGrants(compare, run, em, expected.wallet.grants);
   }
   if (expected.invoices) await compareInvoices(compare, run, em, expected.invoices);
   if (expected.credit_notes) await compareCreditNotes(compare, run, em, expected.credit_notes);
@@ -128,6 +135,19 @@ async function compareSubscription(
   compare.instant(at('cancel_at'), expected.cancel_at, found.cancelAt);
   compare.instant(at('canceled_at'), expected.canceled_at, found.canceledAt);
   compare.instant(at('trial_ends_at'), expected.trial_ends_at, found.trialEndsAt);
+}
+
+async function compareGrants(
+  compare: Comparison,
+  run: Run,
+  em: EntityManager,
+  expected: readonly string[],
+): Promise<void> {
+  const found = await grantsInOrder(em, run.accountId);
+  if (found.length !== expected.length)
+    compare.differs(['wallet', 'grants'], `${expected.length} grants`, `${found.length}`);
+  for (const [i, { currency, remainingMinor }] of found.entries())
+    compare.decimal(['wallet', 'grants', i], expected[i], majorUnits({ minorUnits: remainingMinor, currency }));
 }
 
 async function compareInvoices(

@@ -97,7 +97,15 @@ const expectation = z.strictObject({
     .optional(),
   /** Metric → used. */
   usage: z.record(text, decimal).optional(),
-  wallet: z.strictObject({ balance: decimal.optional(), available: decimal.optional() }).optional(),
+  wallet: z
+    .strictObject({
+      balance: decimal.optional(),
+      held: decimal.optional(),
+      available: decimal.optional(),
+      /** What is left of each grant, in the order in which they came. */
+      grants: z.array(decimal).optional(),
+    })
+    .optional(),
   /** Of the step before. */
   error: upper.optional(),
   /** All of them, in order. */
@@ -154,6 +162,18 @@ const stepSchemas = {
     .array(z.strictObject({ id: text, action: oneOf(['VOID', 'REPLACE']), value: decimal.optional() }))
     .min(1),
   top_up: decimal,
+  grant: z.strictObject({ amount: decimal, expires_at: instant.optional(), priority: whole(0, 100).optional() }),
+  hold: z.strictObject({ amount: decimal, expires_at: instant.optional() }),
+  capture: z.strictObject({ hold: whole(1), amount: decimal.optional() }),
+  release: whole(1),
+  refund_top_up: z.strictObject({ top_up: whole(1), amount: decimal.optional() }),
+  auto_recharge: z.strictObject({
+    enabled: flag.default(true),
+    threshold: decimal.optional(),
+    amount: decimal.optional(),
+    monthly_limit: decimal.nullish(),
+  }),
+  low_balance: decimal,
   apply_coupon: text,
   remove_coupon: z.union([nothing.transform(() => null), text]),
   invoice_item: z.strictObject({ description: text, amount: decimal }),

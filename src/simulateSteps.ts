@@ -20,7 +20,7 @@ import { voidCreditNote } from './invoice/voidCreditNote.js';
 import { addPaymentMethod } from './payment/addPaymentMethod.js';
 import type { Actor } from './platform/actor.js';
 import { publicId } from './platform/ids.js';
-import { creditNotesInOrder, invoicesInOrder, linesInOrder } from './simulateExpect.js';
+import { creditNotesInOrder, grantsInOrder, invoicesInOrder, linesInOrder } from './simulateExpect.js';
 import type { Scenario, ScenarioSettings, StepArgs, StepName } from './simulateScenario.js';
 import { cancelSubscription } from './subscription/cancelSubscription.js';
 import { changePlan } from './subscription/changePlan.js';
@@ -34,7 +34,15 @@ import { undoScheduledChange } from './subscription/undoScheduledChange.js';
 import { correctUsage } from './usage/correctUsage.js';
 import type { UsageProposal } from './usage/proposals.js';
 import { recordUsage } from './usage/recordUsage.js';
+import { captureHold } from './wallet/captureHold.js';
+import { configureAutoRecharge } from './wallet/configureAutoRecharge.js';
+import { createHold } from './wallet/createHold.js';
+import { giveCredit } from './wallet/giveCredit.js';
+import { refundTopUp } from './wallet/refundTopUp.js';
+import { releaseHold } from './wallet/releaseHold.js';
+import { setLowBalanceThreshold } from './wallet/setLowBalanceThreshold.js';
 import { topUp } from './wallet/topUp.js';
+import { WalletHold } from './wallet/wallet.entity.js';
 
 /** A scenario on its way through an account. */
 export interface Run {
@@ -115,6 +123,54 @@ export const steps: { readonly [Name in Exclude<StepName, 'expect'>]: Step<Name>
   },
   top_up: async ({ deps, actor, key, scenario }, amount) =>
     (await topUp(deps, actor, { idempotencyKey: key(), amount: parseMoney(amount, scenario.account.currency) })).error,
+  grant: async ({ deps, actor, key, scenario }, { amount, expires_at: expiresAt, priority }) => {
+    const given = { amount: parseMoney(amount, scenario.account.currency), expiresAt, priority };
+    await giveCredit(deps, actor, { idempotencyKey: key(), reason: 'As the scenario says', ...given });
+    return undefined;
+  },
+  hold: async ({ deps, actor, key, scenario }, { amount, expires_at: expiresAt }) => {
+    const kept = { amount: parseMoney(amount, scenario.account.currency), expiresAt };
+    await createHold(deps, actor, { idempotencyKey: key(), description: 'As the scenario says', ...kept });
+    return undefined;
+  },
+  capture: async (run, { hold, amount }) => {
+    const { currency } = run.scenario.account;
+    await captureHold(run.deps, run.actor, {
+      idempotencyKey: run.key(),
+      holdId: await nthHold(run, hold),
+      amount: amount === undefined ? undefined : parseMoney(amount, currency),
+    });
+    return undefined;
+  },
+  release: async (run, number) => {
+    await releaseHold(run.deps, run.actor, { idempotencyKey: run.key(), holdId: await nthHold(run, number) });
+    return undefined;
+  },
+  refund_top_up: async (run, { top_up: number, amount }) => {
+    const { currency } = run.scenario.account;
+    await refundTopUp(run.deps, run.actor, {
+      idempotencyKey: run.key(),
+      paymentId: await nthTopUp(run, number),
+      amount: amount === undefined ? undefined : parseMoney(amount, currency),
+    });
+    return undefined;
+  },
+  auto_recharge: async ({ deps, actor, key, scenario }, { enabled, threshold, amount, monthly_limit: limit }) => {
+    const money = (text: string) => parseMoney(text, scenario.account.currency);
+    await configureAutoRecharge(deps, actor, {
+      idempotencyKey: key(),
+      enabled,
+      threshold: threshold === undefined ? undefined : money(threshold),
+      amount: amount === undefined ? undefined : money(amount),
+      monthlyLimit: limit == null ? limit : money(limit),
+    });
+    return undefined;
+  },
+  low_balance: async ({ deps, actor, key, scenario }, threshold) => {
+    const money = parseMoney(threshold, scenario.account.currency);
+    await setLowBalanceThreshold(deps, actor, { idempotencyKey: key(), threshold: money });
+    return undefined;
+  },
   apply_coupon: async ({ deps, actor, key, code }, coupon) => {
     await applyCoupon(deps, actor, { idempotencyKey: key(), couponCode: code(coupon) });
     return undefined;
@@ -189,6 +245,22 @@ async function nthCreditNote({ deps, accountId }: Run, number: number): Promise<
   const found = notes[number - 1];
   if (!found) throw new BillingError('NOT_FOUND', `There is no credit note ${number}: the account has ${notes.length}`);
   return found;
+}
+
+/** The public id of a hold, by its place among the account's. */
+async function nthHold({ deps, accountId }: Run, number: number): Promise<string> {
+  const holds = await deps.db.orm.em.fork().find(WalletHold, { accountId }, { orderBy: { id: 'asc' } });
+  const found = holds[number - 1];
+  if (!found) throw new BillingError('NOT_FOUND', `There is no hold ${number}: the account has ${holds.length}`);
+  return publicId('hold', found.id);
+}
+
+/** The public id of the payment that bought a grant, by its place among those that were bought. */
+async function nthTopUp({ deps, accountId }: Run, number: number): Promise<string> {
+  const bought = (await grantsInOrder(deps.db.orm.em.fork(), accountId)).filter(({ kind }) => kind === 'purchased');
+  const found = bought[number - 1];
+  if (!found) throw new BillingError('NOT_FOUND', `There is no top-up ${number}: the account has ${bought.length}`);
+  return publicId('payment', found.referenceId);
 }
 
 /** Lines of an invoice by their place on it, from 1. Without an amount: all of the line, less its discount. */

@@ -6,10 +6,11 @@ import { ormConfig } from './ormConfig.js';
 import { asRuntimeRole, type Guard } from './platform/runtimeRole.js';
 import { rowsOf, sql } from './platform/sql.js';
 import { type LedgerCheck, textOfViolation, type Violation, violationsOf } from './wallet/ledgerCheck.js';
+import { grantChecks } from './wallet/verifyGrants.js';
 import { ledgerChecks } from './wallet/verifyLedger.js';
 
 /** Everything that must hold of an account's money at any time. */
-export const checks: readonly LedgerCheck[] = [...ledgerChecks, ...creditChecks, ...bookChecks];
+export const checks: readonly LedgerCheck[] = [...ledgerChecks, ...grantChecks, ...creditChecks, ...bookChecks];
 
 /** What is broken of one account's money, one line each; empty when all is sound. */
 export const unsoundOf = async (em: EntityManager, accountId: string): Promise<string[]> =>

@@ -46,12 +46,13 @@ export async function createTestClock(
     const history = await rowsOf(
       tx.em,
       sql`select 1 from subscription where account_id = ${accountId} union all select 1 from invoice where account_id = ${accountId}
-          union all select 1 from usage_event where account_id = ${accountId} union all select 1 from payment where account_id = ${accountId} limit 1`,
+          union all select 1 from usage_event where account_id = ${accountId} union all select 1 from payment where account_id = ${accountId}
+          union all select 1 from wallet_grant where account_id = ${accountId} limit 1`,
     );
     if (history.length > 0) {
       throw new BillingError(
         'ILLEGAL_STATE',
-        'The account has a history (a subscription, invoice, payment or usage): make a new account for a test clock',
+        'The account has a history (a subscription, invoice, payment, credit or usage): make a new account for a test clock',
       );
     }
     account.testClockAt = input.now;
@@ -59,7 +60,8 @@ export async function createTestClock(
     // A wallet that asked for a look did so in the wall's time.
     await rowsOf(
       tx.em,
-      sql`update wallet set recharge_due_at = ${input.now} where account_id = ${accountId} and recharge_due_at is not null`,
+      sql`update wallet set recharge_due_at = case when recharge_due_at is not null then ${input.now}::timestamptz end,
+            low_due_at = case when low_due_at is not null then ${input.now}::timestamptz end where account_id = ${accountId}`,
     );
     return { replayed: false };
   });

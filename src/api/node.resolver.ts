@@ -2,9 +2,10 @@ import { Arg, Ctx, ID, Query, Resolver } from 'type-graphql';
 import { accountsByIds } from '../account/account.resolver.js';
 import { Metric } from '../catalog/plan.entity.js';
 import { plansByIds } from '../catalog/plans.js';
-import { creditNotesByIds, refundsByIds } from '../invoice/creditNotes.js';
+import { creditNotesByIds } from '../invoice/creditNotes.js';
 import { invoicesByIds, linesByIds } from '../invoice/invoices.js';
 import { paymentMethodsByIds, paymentsByIds } from '../payment/paymentMethods.js';
+import { refundsByIds } from '../payment/refunds.js';
 import { requireScope, type Scope } from '../platform/actor.js';
 import { type BatchFunction, load } from '../platform/batch.js';
 import type { Context } from '../platform/context.js';
@@ -12,6 +13,8 @@ import { loggedEventsByIds } from '../platform/event.resolver.js';
 import { NodeType } from '../platform/graphqlTypes.js';
 import { anyIdOf, type IdKind } from '../platform/ids.js';
 import { subscriptionsByIds } from '../subscription/subscriptions.js';
+import { grantsByIds } from '../wallet/grants.js';
+import { holdsByIds } from '../wallet/holds.js';
 import { ledgerMovementsByIds } from '../wallet/ledgerStatement.js';
 import { walletTransactionsByIds, walletView } from '../wallet/wallets.js';
 import { deliveriesByIds } from '../webhook/deliveries.js';
@@ -50,6 +53,8 @@ const finders: Record<IdKind, { type: string; find: Find }> = {
       return view.wallet.id === uuid ? view : undefined;
     },
   },
+  creditGrant: { type: 'CreditGrant', find: byBatch('wallet:read', grantsByIds) },
+  hold: { type: 'Hold', find: byBatch('wallet:read', holdsByIds) },
   walletTransaction: { type: 'WalletTransaction', find: byBatch('wallet:read', walletTransactionsByIds) },
   ledgerMovement: {
     type: 'LedgerMovement',

@@ -89,6 +89,7 @@ export const autoRechargeBody = body({
   enabled: z.boolean(expected('true or false')),
   threshold: orNothing(decimal),
   amount: orNothing(decimal),
+  monthly_limit: decimal.nullish(),
 });
 export const webhookBody = body({ url: longText, events: orNothing(z.array(text, expected('a list of event types'))) });
 

@@ -124,14 +124,20 @@ export const meteringRoutes: readonly Route[] = [
     path: '/wallet/auto-recharge',
     scope: 'wallet:write',
     body: autoRechargeBody,
-    handle: async (call, { enabled, ...amounts }) => {
+    handle: async (call, { enabled, monthly_limit: limit, ...amounts }) => {
       const { deps, actor, em, accountId, idempotencyKey } = call;
       const { currency } = await accountById(em, accountId);
       const money = (field: 'threshold' | 'amount'): Money | undefined => {
         const text = amounts[field];
         return text === undefined ? undefined : parseMoney(text, currency, field);
       };
-      const input = { idempotencyKey, enabled, threshold: money('threshold'), amount: money('amount') };
+      const input = {
+        idempotencyKey,
+        enabled,
+        threshold: money('threshold'),
+        amount: money('amount'),
+        monthlyLimit: limit == null ? limit : parseMoney(limit, currency, 'monthly_limit'),
+      };
       const { replayed } = await configureAutoRecharge(deps, actor, input);
       return { body: await presentOwnWallet(call), replayed };
     },

@@ -9,7 +9,6 @@ import {
   CreditNoteLineResolver,
   CreditNoteResolver,
   InvoiceCreditNotesResolver,
-  RefundResolver,
 } from '../invoice/creditNote.resolver.js';
 import {
   InvoiceDiscountResolver,
@@ -19,6 +18,7 @@ import {
 } from '../invoice/invoice.resolver.js';
 import { AccountInvoiceItemsResolver, InvoiceItemResolver } from '../invoice/invoiceItem.resolver.js';
 import { AccountPaymentMethodsResolver, PaymentMethodResolver, PaymentResolver } from '../payment/payment.resolver.js';
+import { RefundResolver } from '../payment/refund.resolver.js';
 import { EventResolver } from '../platform/event.resolver.js';
 import { CalendarDate } from '../platform/scalars.js';
 import { ApplyCouponResolver } from '../subscription/applyCoupon.resolver.js';
@@ -34,6 +34,8 @@ import { CorrectUsageResolver, UsageProposalResolver } from '../usage/correctUsa
 import { FinalizeInvoiceResolver } from '../usage/finalizeInvoice.resolver.js';
 import { UsageItemResolver, UsageResolver, UsageThresholdEventResolver } from '../usage/usage.resolver.js';
 import { InvoiceLineEventsResolver, UsageEventResolver } from '../usage/usageEvents.resolver.js';
+import { CreditGrantResolver, WalletGrantsResolver } from '../wallet/grant.resolver.js';
+import { HoldResolver, WalletHoldsResolver } from '../wallet/hold.resolver.js';
 import { LedgerMovementResolver, LedgerStatementResolver } from '../wallet/ledger.resolver.js';
 import { AccountWalletResolver, WalletResolver, WalletTransactionResolver } from '../wallet/wallet.resolver.js';
 import { WebhookDeliveryResolver, WebhookEndpointResolver } from '../webhook/webhook.resolver.js';
@@ -91,6 +93,10 @@ export function createSchema(): GraphQLSchema {
       WalletTransactionResolver,
       LedgerStatementResolver,
       LedgerMovementResolver,
+      WalletGrantsResolver,
+      CreditGrantResolver,
+      WalletHoldsResolver,
+      HoldResolver,
       EventResolver,
       WebhookEndpointResolver,
       WebhookDeliveryResolver,

@@ -36,6 +36,13 @@ export const eventTypes = [
   'wallet.drawn_down',
   'wallet.updated',
   'wallet.recharge_failed',
+  'wallet.recharge_capped',
+  'wallet.low',
+  'wallet.credit_expired',
+  'wallet.hold_created',
+  'wallet.hold_captured',
+  'wallet.hold_released',
+  'wallet.hold_expired',
 ] as const;
 
 export type EventType = (typeof eventTypes)[number];

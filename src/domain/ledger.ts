@@ -1,3 +1,5 @@
+import type { GrantKind } from './grants.js';
+
 /**
  * What an account's ledger keeps balances of. `wallet` is prepaid credit the customer may spend; `receivable` goes
  * below zero by what the customer owes; `revenue` and `tax` are what was invoiced; `provider_clearing` goes below zero
@@ -50,6 +52,12 @@ interface CreditNoteAmounts {
   refundedMinor: bigint;
   returnedToWalletMinor: bigint;
   balanceMinor: bigint;
+}
+
+interface LateRefund {
+  fromCreditMinor: bigint;
+  givenMinor: bigint;
+  credit?: 'customer_credit' | 'wallet';
 }
 
 interface InvoiceAmounts {
@@ -119,17 +127,26 @@ export const movements = {
   refund: (amountMinor: bigint): Posting[] => move({ from: 'refunds_payable', to: 'provider_clearing', amountMinor }),
   /** Money that can't go back to its card is the customer's credit. */
   failRefund: (amountMinor: bigint): Posting[] => move({ from: 'refunds_payable', to: 'customer_credit', amountMinor }),
+  /** Work that was done for held credit: it is earned. */
+  captureHold: (amountMinor: bigint): Posting[] => move({ from: 'wallet', to: 'revenue', amountMinor }),
+  /** Credit that nobody used in time: what was given is not given after all, what was bought is earned without work (breakage). */
+  expireCredit: (amountMinor: bigint, kind: GrantKind): Posting[] =>
+    move({ from: 'wallet', to: kind === 'granted' ? 'granted_credit' : 'revenue', amountMinor }),
+  /** Credit that is to go back to the card that bought it. */
+  refundTopUp: (amountMinor: bigint): Posting[] => move({ from: 'wallet', to: 'refunds_payable', amountMinor }),
+  /** What can't go back to its card is credit again. */
+  failTopUpRefund: (amountMinor: bigint): Posting[] => move({ from: 'refunds_payable', to: 'wallet', amountMinor }),
   /**
    * A refund that had become credit went through after all: the credit is taken back as far as it is there; what was spent of it
-   * we have given away.
+   * we have given away. `credit`: the wallet, where it was a top-up.
    */
-  refundLate: ({ fromCreditMinor, givenMinor }: { fromCreditMinor: bigint; givenMinor: bigint }): Posting[] =>
+  refundLate: ({ fromCreditMinor, givenMinor, credit = 'customer_credit' }: LateRefund): Posting[] =>
     [
       { account: 'provider_clearing' as const, amountMinor: fromCreditMinor + givenMinor },
-      { account: 'customer_credit' as const, amountMinor: -fromCreditMinor },
+      { account: credit, amountMinor: -fromCreditMinor },
       { account: 'granted_credit' as const, amountMinor: -givenMinor },
     ].filter(({ amountMinor }) => amountMinor !== 0n),
   /** The bank has sent a refund back: the opposite of a late one. */
-  returnRefund: (parts: { fromCreditMinor: bigint; givenMinor: bigint }): Posting[] =>
+  returnRefund: (parts: LateRefund): Posting[] =>
     movements.refundLate(parts).map((posting) => ({ ...posting, amountMinor: -posting.amountMinor })),
 };

@@ -76,6 +76,10 @@ export const periodAfter = (cadence: Cadence, period: Period): Period => ({
 export const calendarAnchor = (timeZone: string): Date =>
   new Date(Temporal.PlainDate.from('1900-01-01').toZonedDateTime(timeZone).epochMilliseconds);
 
+/** The calendar month of the time zone that `at` lies in. */
+export const calendarMonth = (at: Date, timeZone: string): Period =>
+  periodAt({ interval: 'MONTH', intervalCount: 1, anchor: calendarAnchor(timeZone), timeZone }, at);
+
 /** `YYYY-MM-DD` on the calendar of the time zone. */
 export const localDate = (at: Date, timeZone: string): string => localDay(at, timeZone).toString();
 

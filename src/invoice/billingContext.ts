@@ -30,7 +30,7 @@ export interface BillingContext {
   /** In the order in which they were taken. */
   readonly coupons: readonly LiveCoupon[];
   readonly items: readonly WaitingItem[];
-  /** Balance of earlier credit notes, and of the wallet. */
+  /** Balance of earlier credit notes, and of the wallet without what is held. */
   readonly creditMinor: bigint;
   readonly walletMinor: bigint;
 }
@@ -87,8 +87,8 @@ export async function billingContexts(
           from invoice_item item where item.account_id = account.id and item.invoice_id is null) as items,
         (select sum(note.balance_minor)::text from credit_note note
           where note.account_id = account.id and note.balance_minor > 0 and note.status = 'ISSUED') as credit_minor,
-        (select ledger.balance_minor::text from ledger_account ledger
-          where ledger.account_id = account.id and ledger.kind = 'wallet' and ledger.currency = account.currency) as wallet_minor
+        (select sum(credit.remaining_minor - credit.held_minor)::text from wallet_grant credit
+          where credit.account_id = account.id and credit.remaining_minor > 0) as wallet_minor
       from account where account.id = any(${accountIds}::uuid[])`,
   );
   return new Map(rows.map((row) => [row.id, contextOf(row)]));

@@ -10,9 +10,9 @@ import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import { type DueRow, finishDue, type SweepOf } from '../platform/sweeps.js';
-import { post, walletBalance } from '../wallet/ledger.js';
+import { creditWallet, returnToWallet } from '../wallet/creditWallet.js';
+import { post } from '../wallet/ledger.js';
 import { presentWallet } from '../wallet/wallet.present.js';
-import { lockWallet } from '../wallet/wallets.js';
 import { returnCredit } from './credit.js';
 import { creditNotesByInvoiceIds } from './creditNotes.js';
 import { dunnedReasons, Invoice, isDunned } from './invoice.entity.js';
@@ -81,15 +81,12 @@ async function markPaid(tx: Tx, invoice: Invoice, payment: Payment): Promise<voi
 }
 
 /** Money for an invoice that was voided or paid otherwise meanwhile has still moved: it is the customer's, in the wallet. */
-async function keepAsCredit(tx: Tx, payment: Payment, amountMinor: bigint): Promise<void> {
-  const wallet = await lockWallet(tx);
-  await post(tx, {
+async function keepAsCredit(tx: Tx, { id: referenceId }: Payment, amountMinor: bigint): Promise<void> {
+  const { wallet, balanceMinor } = await creditWallet(tx, {
     type: 'top_up',
-    currency: payment.currency,
-    referenceId: payment.id,
     postings: movements.topUp(amountMinor),
+    grant: { kind: 'purchased', amountMinor, referenceId },
   });
-  const balanceMinor = await walletBalance(tx.em, { accountId: tx.accountId, currency: wallet.currency });
   tx.emit({ type: 'wallet.topped_up', data: presentWallet({ wallet, balanceMinor }) });
 }
 
@@ -147,11 +144,13 @@ export async function voidInvoice(tx: Tx, invoice: Invoice): Promise<void> {
   });
   await returnCredit(tx, invoice.id);
   if (invoice.walletAppliedMinor > 0n) {
-    const wallet = await lockWallet(tx);
-    const postings = movements.returnToWallet(invoice.walletAppliedMinor);
-    await post(tx, { type: 'wallet_payment_returned', currency, referenceId: invoice.id, postings });
-    const balanceMinor = await walletBalance(tx.em, { accountId: tx.accountId, currency });
-    tx.emit({ type: 'wallet.credited', data: presentWallet({ wallet, balanceMinor }) });
+    await returnToWallet(tx, {
+      type: 'wallet_payment_returned',
+      referenceId: invoice.id,
+      postings: movements.returnToWallet(invoice.walletAppliedMinor),
+      invoiceId: invoice.id,
+      amountMinor: invoice.walletAppliedMinor,
+    });
   }
   await giveBack(tx, invoice);
   invoice.status = 'VOID';

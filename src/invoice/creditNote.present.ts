@@ -2,6 +2,7 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { Decimal } from '../domain/decimal.js';
 import { majorUnits } from '../domain/money.js';
 import type { Refund } from '../payment/payment.entity.js';
+import { presentRefund } from '../payment/payment.present.js';
 import { rawNumber } from '../platform/exactJson.js';
 import { publicId } from '../platform/ids.js';
 import type { CreditNote } from './creditNote.entity.js';
@@ -9,18 +10,11 @@ import { linesByCreditNoteIds, refundsByCreditNoteIds } from './creditNotes.js';
 
 const amountIn = (currency: string) => (minorUnits: bigint) => rawNumber(majorUnits({ minorUnits, currency }));
 
-/** REST shape of a refund; also the `data` of its events. */
-export const presentRefund = (refund: Refund) => ({
-  id: publicId('refund', refund.id),
-  credit_note_id: publicId('creditNote', refund.subjectId),
-  payment_id: publicId('payment', refund.paymentId),
-  amount: amountIn(refund.currency)(refund.amountMinor),
-  currency: refund.currency,
-  status: refund.status.toLowerCase(),
-  failure_code: refund.failureCode ?? null,
-  created_at: refund.createdAt.toISOString(),
-  settled_at: refund.settledAt?.toISOString() ?? null,
-});
+/** A refund with the credit note it belongs to; also the `data` of its events. */
+export const presentNoteRefund = (refund: Refund) => {
+  const { id, ...rest } = presentRefund(refund);
+  return { id, credit_note_id: publicId('creditNote', refund.subjectId), ...rest };
+};
 
 /** REST shape of credit notes with their lines and refunds; also the `data` of their events. Amounts in major units. */
 export async function presentCreditNotes(em: EntityManager, accountId: string, notes: readonly CreditNote[]) {
@@ -58,7 +52,7 @@ export async function presentCreditNotes(em: EntityManager, accountId: string, n
         description: line.description,
         amount: amount(line.amountMinor),
       })),
-      refunds: (refunds.get(note.id) ?? []).map(presentRefund),
+      refunds: (refunds.get(note.id) ?? []).map(presentNoteRefund),
       pdf_url: creditNotePdfPath(note.id),
     };
   });

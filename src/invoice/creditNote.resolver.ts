@@ -13,9 +13,8 @@ import {
   Root,
   registerEnumType,
 } from 'type-graphql';
-import { type Payment, type Refund, refundStatuses } from '../payment/payment.entity.js';
-import { PaymentType } from '../payment/payment.resolver.js';
-import { paymentsByIds } from '../payment/paymentMethods.js';
+import type { Refund } from '../payment/payment.entity.js';
+import { RefundType } from '../payment/refund.resolver.js';
 import { requireScope } from '../platform/actor.js';
 import { load } from '../platform/batch.js';
 import { type Connection, connectionType } from '../platform/connection.js';
@@ -55,20 +54,6 @@ registerEnumType(CreditNoteKind, {
 });
 const CreditNoteStatus = enumOf(creditNoteStatuses);
 registerEnumType(CreditNoteStatus, { name: 'CreditNoteStatus' });
-const RefundStatus = enumOf(refundStatuses);
-registerEnumType(RefundStatus, { name: 'RefundStatus' });
-
-@ObjectType('Refund', { implements: NodeType })
-export class RefundType extends NodeType {
-  @Field(() => RefundStatus)
-  status!: Refund['status'];
-
-  @Field(() => String, { nullable: true, description: `The provider's code; the amount is then credit of the note` })
-  failureCode?: string | null;
-
-  @Field(() => DateTime)
-  createdAt!: Date;
-}
 
 @ObjectType('CreditNoteLine')
 export class CreditNoteLineType {
@@ -151,24 +136,6 @@ export class CreditNoteLineResolver {
   @FieldResolver(() => MoneyType)
   amount(@Root() line: LineView): MoneyType {
     return moneyOf(line.amountMinor, line.currency);
-  }
-}
-
-@Resolver(() => RefundType)
-export class RefundResolver {
-  @FieldResolver(() => ID)
-  id(@Root() refund: Refund): string {
-    return publicId('refund', refund.id);
-  }
-
-  @FieldResolver(() => MoneyType)
-  amount(@Root() refund: Refund): MoneyType {
-    return moneyOf(refund.amountMinor, refund.currency);
-  }
-
-  @FieldResolver(() => PaymentType)
-  async payment(@Root() refund: Refund, @Ctx() { scope }: Context): Promise<Payment> {
-    return (await load(scope, paymentsByIds, refund.accountId, refund.paymentId))!;
   }
 }
 

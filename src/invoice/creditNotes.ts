@@ -50,9 +50,6 @@ export const linesByCreditNoteIds: BatchFunction<CreditNoteLine[]> = async (em, 
     (line) => line.creditNoteId,
   );
 
-export const refundsByIds: BatchFunction<Refund> = async (em, accountId, ids) =>
-  new Map((await em.find(Refund, { accountId, id: { $in: [...ids] } }, plain)).map((refund) => [refund.id, refund]));
-
 export const refundsByCreditNoteIds: BatchFunction<Refund[]> = async (em, accountId, ids) =>
   Map.groupBy(
     await em.find(Refund, { accountId, subjectId: { $in: [...ids] } }, { ...plain, orderBy: { id: 'asc' } }),

@@ -30,7 +30,8 @@ export async function creditableInvoice(
     sql<{ id: string; refundable: string }>`
       select payment.id, (posting.amount_minor - coalesce((
           select sum(refund.amount_minor) from refund
-          where refund.account_id = ${accountId} and refund.payment_id = payment.id and refund.status <> 'FAILED'), 0))::text as refundable
+          where refund.account_id = ${accountId} and refund.payment_id = payment.id and refund.purpose = 'credit_note'
+            and refund.status <> 'FAILED'), 0))::text as refundable
       from payment
       join ledger_transaction paid on paid.account_id = payment.account_id and paid.type = 'invoice_payment'
         and paid.reference_id = payment.id

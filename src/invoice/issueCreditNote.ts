@@ -7,9 +7,8 @@ import { intendRefund } from '../payment/refund.js';
 import type { Tx } from '../platform/db.js';
 import { newId } from '../platform/ids.js';
 import { rowsOf, sql } from '../platform/sql.js';
-import { post, walletBalance } from '../wallet/ledger.js';
-import { presentWallet } from '../wallet/wallet.present.js';
-import { lockWallet } from '../wallet/wallets.js';
+import { returnToWallet } from '../wallet/creditWallet.js';
+import { post } from '../wallet/ledger.js';
 import { CreditNote, CreditNoteLine } from './creditNote.entity.js';
 import { presentCreditNotes } from './creditNote.present.js';
 import type { Invoice, InvoiceLine, InvoiceTax } from './invoice.entity.js';
@@ -80,19 +79,15 @@ export async function issueCreditNote(
   const refundIds: string[] = [];
   for (const { paymentId, amountMinor } of refunds) {
     const payment = await em.findOneOrFail(Payment, { accountId, id: paymentId });
-    refundIds.push(intendRefund(tx, { payment, subjectId: creditNoteId, amountMinor }).id);
+    refundIds.push(intendRefund(tx, { payment, purpose: 'credit_note', subjectId: creditNoteId, amountMinor }).id);
   }
 
   const { currency } = invoice;
   const postings = movements.issueCreditNote(decision);
-  if (decision.returnedToWalletMinor > 0n) {
-    const wallet = await lockWallet(tx);
-    await post(tx, { type: 'credit_note', currency, referenceId: creditNoteId, postings });
-    const balanceMinor = await walletBalance(em, { accountId, currency });
-    tx.emit({ type: 'wallet.credited', data: presentWallet({ wallet, balanceMinor }) });
-  } else {
-    await post(tx, { type: 'credit_note', currency, referenceId: creditNoteId, postings });
-  }
+  const movement = { type: 'credit_note', referenceId: creditNoteId, postings };
+  const amountMinor = decision.returnedToWalletMinor;
+  if (amountMinor > 0n) await returnToWallet(tx, { ...movement, invoiceId: invoice.id, amountMinor });
+  else await post(tx, { ...movement, currency });
   const [data] = await presentCreditNotes(em, accountId, [note]);
   tx.emit({ type: 'credit_note.created', data: data! });
   lowerDebt(tx, invoice, lines, decision);

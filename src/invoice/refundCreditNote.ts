@@ -7,7 +7,7 @@ import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { post } from '../wallet/ledger.js';
 import { CreditNote } from './creditNote.entity.js';
-import { presentRefund } from './creditNote.present.js';
+import { presentNoteRefund } from './creditNote.present.js';
 
 /** Sends an intended refund of a credit note and settles it; an unknown outcome is left to the sweep. */
 export async function refundCreditNote(
@@ -36,7 +36,7 @@ export async function settleCreditNoteRefund(
     await book(tx, note, settled);
     tx.emit({
       type: refund.status === 'SUCCEEDED' ? 'refund.succeeded' : 'refund.failed',
-      data: presentRefund(refund),
+      data: presentNoteRefund(refund),
     });
   });
 }

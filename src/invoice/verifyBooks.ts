@@ -13,12 +13,16 @@ const typesOf = (document: IdKind): string[] =>
 /** Every movement has the document its type speaks of. */
 const movementsHaveDocuments: LedgerCheck = (accountIds) => sql<Finding>`
   with known as (
-    select * from unnest(${Object.keys(movementDocuments)}::text[], ${Object.values(movementDocuments)}::text[]) as k (type, document)
+    select type, coalesce(document, 'entries in grants') as document
+    from unnest(${Object.keys(movementDocuments)}::text[], ${Object.values(movementDocuments)}::text[]) as k (type, document)
   ), document as (
     select account_id, 'payment' as document, id from payment where account_id = any(${accountIds}::uuid[])
     union all select account_id, 'invoice', id from invoice where account_id = any(${accountIds}::uuid[])
     union all select account_id, 'creditNote', id from credit_note where account_id = any(${accountIds}::uuid[])
     union all select account_id, 'refund', id from refund where account_id = any(${accountIds}::uuid[])
+    union all select account_id, 'creditGrant', id from wallet_grant where account_id = any(${accountIds}::uuid[])
+    union all select account_id, 'hold', id from wallet_hold where account_id = any(${accountIds}::uuid[]) and status = 'CAPTURED'
+    union all select distinct account_id, 'entries in grants', subject_id from wallet_grant_entry where account_id = any(${accountIds}::uuid[])
   )
   select t.account_id, 'movement_has_its_document' as rule, 'ledgerMovement' as subject, t.id as subject_id, null as currency,
     coalesce('its ' || known.document, 'a type of movement that is known') as expected,
@@ -216,7 +220,9 @@ const refundsAreBooked: LedgerCheck = (accountIds) =>
     'refund',
     sql`refund left join (
       select account_id, reference_id as id, ${moved('refund', 'provider_clearing')} as sent,
-        -${moved('refund_returned', 'provider_clearing')} as returned, ${moved('refund_failed', 'customer_credit')} as failed
+        -${moved('refund_returned', 'provider_clearing')} as returned,
+        ${moved('refund_failed', 'customer_credit')} + ${moved('refund_failed', 'wallet')} as failed,
+        ${moved('top_up_refund', 'refunds_payable')} as taken
       from movement where type = any(${typesOf('refund')}::text[]) group by account_id, reference_id
     ) booked using (account_id, id) where account_id = any(${accountIds}::uuid[])`,
     [
@@ -224,6 +230,11 @@ const refundsAreBooked: LedgerCheck = (accountIds) =>
         rule: 'refund_is_booked_once',
         expected: sql`case when status = 'SUCCEEDED' then amount_minor else 0 end`,
         found: sql`sent - returned`,
+      },
+      {
+        rule: 'top_up_refund_is_taken_once',
+        expected: sql`case when purpose = 'top_up' then amount_minor else 0 end`,
+        found: sql`taken`,
       },
       {
         rule: 'failed_refund_becomes_credit',
@@ -235,7 +246,7 @@ const refundsAreBooked: LedgerCheck = (accountIds) =>
 
 /**
  * The balances of the chart are what the documents come to: `receivable` what open and uncollectible invoices are due, `revenue`
- * and `tax` the final invoices less credit notes (lines below zero are credit, but for tax given back beyond them), `provider_clearing` payments less refunds, `refunds_payable` what is on its
+ * and `tax` the final invoices less credit notes, what was captured of holds and bought credit that expired (lines below zero are credit, but for tax given back beyond them), `provider_clearing` payments less refunds, `refunds_payable` what is on its
  * way back, `customer_credit` what is left of the notes. A void invoice and its notes come to nothing.
  */
 const balancesAreDocuments: LedgerCheck = (accountIds) => sql<Finding>`
@@ -258,6 +269,13 @@ const balancesAreDocuments: LedgerCheck = (accountIds) => sql<Finding>`
     union all
     select account_id, currency, case status when 'PENDING' then 'refunds_payable' else 'provider_clearing' end, amount_minor
     from refund where account_id = any(${accountIds}::uuid[]) and status in ('PENDING', 'SUCCEEDED')
+    union all
+    select account_id, currency, 'revenue', captured_minor from wallet_hold where account_id = any(${accountIds}::uuid[])
+    union all
+    select g.account_id, g.currency, 'revenue', -e.amount_minor
+    from wallet_grant_entry e join wallet_grant g on g.account_id = e.account_id and g.id = e.grant_id and g.kind = 'purchased'
+      join movement m on m.account_id = e.account_id and m.id = e.transaction_id and m.type = 'credit_expired'
+    where e.account_id = any(${accountIds}::uuid[])
   ), documented as (
     select account_id, currency, kind, sum(minor) as minor from part group by account_id, currency, kind
   ), ledger as (

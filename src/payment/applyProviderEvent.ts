@@ -14,10 +14,10 @@ import { methodIdOfKey, settleAttachment } from './settleAttachment.js';
 
 type Needs = Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>;
 
-/** The use cases that settle a payment, by what is paid, and a refund; the same that settle the synchronous answer. */
+/** The use cases that settle a payment, by what is paid, and a refund, by what it gives back; the same that settle the synchronous answer. */
 export interface Settlers {
   payment: Record<Payment['purpose'], Settle>;
-  refund: SettleRefund;
+  refund: Record<Refund['purpose'], SettleRefund>;
 }
 
 /** Thrown in a transaction whose event has had its effect meanwhile. */
@@ -78,7 +78,7 @@ async function settle(
       if (!uuid.test(news.refundId)) return;
       const refund = await em.findOne(Refund, { accountId, id: news.refundId });
       if (!refund) return;
-      return settlers.refund({ accountId, refundId: refund.id, outcome: news.outcome });
+      return settlers.refund[refund.purpose]({ accountId, refundId: refund.id, outcome: news.outcome });
     }
     case 'attachment': {
       const methodId = methodIdOfKey(news.key);

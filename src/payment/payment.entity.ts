@@ -74,6 +74,7 @@ export const Payment = defineEntity({
 });
 export type Payment = InferEntity<typeof Payment>;
 
+export const refundPurposes = ['credit_note', 'top_up'] as const;
 export const refundStatuses = ['PENDING', 'SUCCEEDED', 'FAILED'] as const;
 
 /** An intent to give (part of) a payment back, once. Written before the provider is called, like a payment. */
@@ -83,8 +84,9 @@ export const Refund = defineEntity({
   properties: {
     accountId: accountKey(),
     id: idKey(),
+    purpose: p.enum(refundPurposes),
     paymentId: p.uuid(),
-    /** The credit note it belongs to. */
+    /** The credit note it belongs to, or the grant of a wallet. */
     subjectId: p.uuid(),
     amountMinor: minor(),
     currency: text(),

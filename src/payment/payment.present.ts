@@ -1,7 +1,7 @@
 import { majorUnits } from '../domain/money.js';
 import { rawNumber } from '../platform/exactJson.js';
 import { publicId } from '../platform/ids.js';
-import type { Dispute, PaymentMethod } from './payment.entity.js';
+import type { Dispute, PaymentMethod, Refund } from './payment.entity.js';
 
 /** REST shape of a payment method; also the `data` of its events. */
 export const presentPaymentMethod = (method: PaymentMethod) => ({
@@ -12,6 +12,18 @@ export const presentPaymentMethod = (method: PaymentMethod) => ({
   exp_month: method.expMonth ?? null,
   exp_year: method.expYear ?? null,
   is_default: method.isDefault,
+});
+
+/** REST shape of a refund; also the `data` of its events. Whoever owns it adds what it belongs to. */
+export const presentRefund = (refund: Refund) => ({
+  id: publicId('refund', refund.id),
+  payment_id: publicId('payment', refund.paymentId),
+  amount: rawNumber(majorUnits({ minorUnits: refund.amountMinor, currency: refund.currency })),
+  currency: refund.currency,
+  status: refund.status.toLowerCase(),
+  failure_code: refund.failureCode ?? null,
+  created_at: refund.createdAt.toISOString(),
+  settled_at: refund.settledAt?.toISOString() ?? null,
 });
 
 /** The `data` of a dispute's events. */

@@ -20,7 +20,7 @@ const neverArrived: RefundOutcome = { status: 'failed', refundRef: '', failureCo
  */
 export async function reconcileRefunds(
   deps: Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>,
-  settle: SettleRefund,
+  settle: Record<Refund['purpose'], SettleRefund>,
   of: SweepOf = {},
 ): Promise<number> {
   return finishDue(
@@ -29,7 +29,10 @@ export async function reconcileRefunds(
     of,
     async ({ accountId, id: refundId }) => {
       const em = deps.db.orm.em.fork();
-      const { providerKey, paymentId, createdAt } = await em.findOneOrFail(Refund, { accountId, id: refundId });
+      const { providerKey, paymentId, purpose, createdAt } = await em.findOneOrFail(Refund, {
+        accountId,
+        id: refundId,
+      });
       const { chargeRef } = await em.findOneOrFail(Payment, { accountId, id: paymentId });
       let outcome: RefundOutcome | undefined;
       try {
@@ -47,7 +50,7 @@ export async function reconcileRefunds(
         );
         return;
       }
-      await settle({ accountId, refundId, outcome: outcome ?? neverArrived });
+      await settle[purpose]({ accountId, refundId, outcome: outcome ?? neverArrived });
     },
     { stopAt: isAway },
   );

@@ -12,15 +12,17 @@ import { Payment, Refund } from './payment.entity.js';
 /** Writes the intent to give (part of) a payment back, with the key the call to the provider will bear. */
 export function intendRefund(
   tx: Tx,
-  { payment, subjectId, amountMinor }: { payment: Payment; subjectId: string; amountMinor: bigint },
+  {
+    id = newId(),
+    payment,
+    ...of
+  }: { id?: string; payment: Payment; purpose: Refund['purpose']; subjectId: string; amountMinor: bigint },
 ): Refund {
-  const id = newId();
   return tx.em.create(Refund, {
     accountId: tx.accountId,
     id,
+    ...of,
     paymentId: payment.id,
-    subjectId,
-    amountMinor,
     currency: payment.currency,
     status: 'PENDING',
     providerKey: `refund-${id}`,

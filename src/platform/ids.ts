@@ -12,6 +12,8 @@ export const idPrefixes = {
   wallet: 'wal',
   walletTransaction: 'wtx',
   ledgerMovement: 'mov',
+  creditGrant: 'cg',
+  hold: 'hold',
   invoice: 'inv',
   invoiceLine: 'il',
   invoiceItem: 'ii',

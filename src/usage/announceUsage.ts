@@ -12,6 +12,7 @@ export async function announceUsage(
   tx: Tx,
   windows: readonly UsageWindow[],
   changes: readonly Announced[],
+  { corrected = false }: { corrected?: boolean } = {},
 ): Promise<void> {
   tx.touchUsage();
   const changed = changes.map((change) => ({ change, window: windows.find((w) => w.id === change.windowId)! }));
@@ -25,17 +26,19 @@ export async function announceUsage(
         tx.emit({ type: 'usage.threshold_cleared', data: presentThreshold({ ...of, percent }) });
     }
   }
-  const costs = changed.some(
-    ({ change, window }) =>
-      window.overage === 'CHARGE' && (window.limit === null || change.used.greaterThan(window.limit)),
+  const charged = changed.filter(({ window }) => window.overage === 'CHARGE');
+  const costs = charged.some(({ change, window }) => window.limit === null || change.used.greaterThan(window.limit));
+  const falls = corrected || charged.some(({ change, window }) => change.used.lessThan(window.used));
+  if (!costs && !(falls && charged.length > 0)) return;
+  await rowsOf(
+    tx.em,
+    // A due time that has passed is one that somebody is just looking at: wait for it, and ask for another look. Usage that
+    // falls raises what is available, which a wallet that was low takes note of.
+    sql`update wallet set
+          recharge_due_at = case when ${costs} and auto_recharge_enabled and (recharge_due_at is null or recharge_due_at <= ${tx.now})
+            then ${tx.now} else recharge_due_at end,
+          low_due_at = case when is_low or ${costs} and (low_threshold_minor is not null or auto_recharge_enabled)
+            then ${tx.now} else low_due_at end
+        where account_id = ${tx.accountId} and (is_low or ${costs} and (auto_recharge_enabled or low_threshold_minor is not null))`,
   );
-  if (costs) {
-    await rowsOf(
-      tx.em,
-      // A due time that has passed is one that a recharge is just looking at: wait for it, and ask for another look.
-      sql`update wallet set recharge_due_at = ${tx.now}
-          where account_id = ${tx.accountId} and auto_recharge_enabled
-            and (recharge_due_at is null or recharge_due_at <= ${tx.now})`,
-    );
-  }
 }

@@ -105,4 +105,5 @@ export const announceRecounted = (tx: Tx, recounted: readonly Recounted[]): Prom
     tx,
     recounted.map(({ after }) => after),
     recounted.map(({ after: { id, used }, crossed, cleared }) => ({ windowId: id, used, crossed, cleared })),
+    { corrected: true },
   );

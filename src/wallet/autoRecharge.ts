@@ -1,17 +1,20 @@
+import { accountById } from '../account/createAccount.js';
 import { BillingError } from '../domain/errors.js';
 import { money } from '../domain/money.js';
+import { calendarMonth } from '../domain/period.js';
 import type { ChargeOutcome } from '../integrations/payments/provider.js';
 import { chargePayment } from '../payment/charge.js';
 import { Payment } from '../payment/payment.entity.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { newId } from '../platform/ids.js';
+import { rowsOf, sql } from '../platform/sql.js';
 import { finishDue, type SweepOf } from '../platform/sweeps.js';
 import { walletBalance } from './ledger.js';
 import { intendTopUp, settleInWallet } from './topUp.js';
 import type { Wallet } from './wallet.entity.js';
 import { presentWallet } from './wallet.present.js';
-import { chargesNotInvoiced, lockWallet } from './wallets.js';
+import { lockWallet, walletAmounts } from './wallets.js';
 
 /** Wait after the first, second, … declined recharge in a row; the last repeats. */
 const backOffMs = [1, 6, 24].map((hours) => hours * 3_600_000);
@@ -27,7 +30,7 @@ export async function rechargeDueWallets(
   return finishDue(deps, ['wallet', 'recharge_due_at'], of, ({ accountId }) => rechargeIfLow(deps, accountId));
 }
 
-/** Charges the recharge amount when `available` is below the threshold. At most one recharge is in flight. */
+/** Charges the recharge amount when `available` is below the threshold: at most one in flight, no more a month than the limit. */
 export async function rechargeIfLow(
   deps: Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>,
   accountId: string,
@@ -40,6 +43,11 @@ export async function rechargeIfLow(
     if (!(await isLow(tx, wallet))) return false;
     wallet.rechargeDueAt = new Date(tx.now.getTime() + lookAgainMs);
     if (await inFlight(tx, wallet)) return false;
+    const until = await cappedUntil(tx, wallet);
+    if (until) {
+      await waitForMonth(tx, wallet, until);
+      return false;
+    }
     const amount = money(wallet.autoRechargeAmountMinor ?? 0n, wallet.currency);
     try {
       await intendTopUp(tx, { paymentId, purpose: 'recharge', amount, paymentMethodId: undefined });
@@ -75,9 +83,38 @@ export async function settleRecharge(
 
 async function isLow(tx: Tx, wallet: Wallet): Promise<boolean> {
   if (!wallet.autoRechargeEnabled) return false;
+  return (await walletAmounts(tx.em, wallet)).availableMinor < (wallet.autoRechargeThresholdMinor ?? 0n);
+}
+
+/**
+ * When the monthly limit lets the next recharge through: the end of the account's calendar month, where what was recharged in
+ * it, and what is on its way, leaves no room for another. `undefined`: now.
+ */
+async function cappedUntil(tx: Tx, wallet: Wallet): Promise<Date | undefined> {
+  const limitMinor = wallet.autoRechargeMonthlyLimitMinor;
+  if (limitMinor == null) return undefined;
+  const { timeZone } = await accountById(tx.em, tx.accountId);
+  const month = calendarMonth(tx.now, timeZone);
+  const [recharged] = await rowsOf(
+    tx.em,
+    sql<{ minor: string }>`
+      select coalesce(sum(amount_minor), 0)::text as minor from payment
+      where account_id = ${tx.accountId} and subject_id = ${wallet.id} and purpose = 'recharge' and status <> 'FAILED'
+        and created_at >= ${month.start} and created_at < ${month.end}`,
+  );
+  return BigInt(recharged!.minor) + (wallet.autoRechargeAmountMinor ?? 0n) > limitMinor ? month.end : undefined;
+}
+
+/** Waits for the next month, and tells of it once. */
+async function waitForMonth(tx: Tx, wallet: Wallet, until: Date): Promise<void> {
+  wallet.rechargeDueAt = until;
+  if (wallet.rechargeCappedUntil?.getTime() === until.getTime()) return;
+  wallet.rechargeCappedUntil = until;
   const balanceMinor = await walletBalance(tx.em, { accountId: tx.accountId, currency: wallet.currency });
-  const available = balanceMinor - (await chargesNotInvoiced(tx.em, tx.accountId));
-  return available < (wallet.autoRechargeThresholdMinor ?? 0n);
+  tx.emit({
+    type: 'wallet.recharge_capped',
+    data: { ...presentWallet({ wallet, balanceMinor }), next_attempt_at: until.toISOString() },
+  });
 }
 
 /** Money may be on its way: a charge without an answer, or a recharge that its holder can still confirm. */

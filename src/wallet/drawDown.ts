@@ -1,11 +1,14 @@
 import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
+import { burn } from '../domain/grants.js';
 import { movements } from '../domain/ledger.js';
 import type { Tx } from '../platform/db.js';
 import { publicId } from '../platform/ids.js';
-import { lockWalletBalances, post, postAll, walletBalance } from './ledger.js';
+import { creditWallet } from './creditWallet.js';
+import { balanceOfGrants, openGrants, taken } from './grants.js';
+import { postAll } from './ledger.js';
 import { Wallet } from './wallet.entity.js';
 import { presentWallet } from './wallet.present.js';
-import { lockWallet } from './wallets.js';
+import { lookAgain } from './wallets.js';
 
 /** What an invoice asks of its account's wallet. */
 export interface Draw {
@@ -13,14 +16,17 @@ export interface Draw {
   invoiceId: string;
 }
 
-/** Pays (part of) an invoice from the wallet: at most `amountMinor`, at most what is there. Returns what it took. */
+/**
+ * Pays (part of) an invoice from the wallet: at most `amountMinor`, at most what is there and not held, grant after grant in
+ * the order of `burn`. Returns what it took.
+ */
 export async function drawDown(tx: Tx, draw: Draw): Promise<bigint> {
   return (await drawDownAll(tx.em, [{ tx, draw }])).get(tx.accountId) ?? 0n;
 }
 
 /**
- * The same for many accounts, one draw each; returns what it took, by account. Whatever lowers a balance may call for a
- * recharge, so the sweep is told to look.
+ * The same for many accounts, one draw each; returns what it took, by account. A statement for each kind of row, whatever the
+ * number of accounts.
  */
 export async function drawDownAll(
   em: EntityManager,
@@ -31,33 +37,37 @@ export async function drawDownAll(
     { accountId: { $in: draws.map(({ tx }) => tx.accountId) } },
     { lockMode: LockMode.PESSIMISTIC_WRITE, orderBy: { accountId: 'asc' } },
   );
-  const balances = await lockWalletBalances(em, wallets);
+  const grants = await openGrants(
+    em,
+    wallets.map(({ accountId }) => accountId),
+  );
   const taking = wallets.flatMap((wallet) => {
     const { tx, draw } = draws.find((d) => d.tx.accountId === wallet.accountId)!;
-    const balanceMinor = balances.get(wallet.accountId) ?? 0n;
-    const takenMinor = draw.amountMinor < balanceMinor ? draw.amountMinor : balanceMinor;
-    return takenMinor > 0n ? [{ tx, wallet, takenMinor, balanceMinor, invoiceId: draw.invoiceId }] : [];
+    const own = grants.get(wallet.accountId) ?? [];
+    const parts = burn(own, draw.amountMinor);
+    const takenMinor = parts.reduce((sum, { amountMinor }) => sum + amountMinor, 0n);
+    if (takenMinor === 0n) return [];
+    const balanceMinor = balanceOfGrants(own) - takenMinor;
+    return [{ tx, wallet, parts, takenMinor, balanceMinor, invoiceId: draw.invoiceId }];
   });
   await postAll(
     em,
-    taking.map(({ tx, wallet, takenMinor, invoiceId }) => ({
+    taking.map(({ tx, wallet, parts, takenMinor, invoiceId }) => ({
       tx,
       movement: {
         type: 'wallet_payment',
         currency: wallet.currency,
         referenceId: invoiceId,
         postings: movements.payByWallet(takenMinor),
+        grants: { changes: taken(parts) },
       },
     })),
   );
-  for (const { tx, wallet, takenMinor, balanceMinor, invoiceId } of taking) {
-    wallet.rechargeDueAt ??= tx.now;
+  for (const { tx, wallet, balanceMinor, invoiceId } of taking) {
+    lookAgain(wallet, tx.now);
     tx.emit({
       type: 'wallet.drawn_down',
-      data: {
-        ...presentWallet({ wallet, balanceMinor: balanceMinor - takenMinor }),
-        invoice_id: publicId('invoice', invoiceId),
-      },
+      data: { ...presentWallet({ wallet, balanceMinor }), invoice_id: publicId('invoice', invoiceId) },
     });
   }
   return new Map(taking.map(({ tx, takenMinor }) => [tx.accountId, takenMinor]));
@@ -71,13 +81,10 @@ export async function grantCredit(
   tx: Tx,
   { amountMinor, taxMinor = 0n, referenceId }: { amountMinor: bigint; taxMinor?: bigint; referenceId: string },
 ): Promise<void> {
-  const wallet = await lockWallet(tx);
-  await post(tx, {
+  const { wallet, balanceMinor } = await creditWallet(tx, {
     type: 'credit',
-    currency: wallet.currency,
-    referenceId,
     postings: movements.grantCredit(amountMinor, taxMinor),
+    grant: { kind: 'granted', amountMinor, referenceId },
   });
-  const balanceMinor = await walletBalance(tx.em, { accountId: tx.accountId, currency: wallet.currency });
   tx.emit({ type: 'wallet.credited', data: presentWallet({ wallet, balanceMinor }) });
 }

@@ -94,7 +94,7 @@ export class LedgerMovementResolver {
   @FieldResolver(() => ID, { nullable: true, description: 'The payment, invoice, credit note or refund behind it' })
   referenceId(@Root() { type, referenceId }: LedgerMovement): string | null {
     const kind = movementDocuments[type];
-    return kind === undefined ? null : publicId(kind, referenceId);
+    return kind == null ? null : publicId(kind, referenceId);
   }
 
   @FieldResolver(() => [LedgerPostingType])

@@ -3,17 +3,21 @@ import { assertBalanced, type Posting } from '../domain/ledger.js';
 import type { Tx } from '../platform/db.js';
 import { newId } from '../platform/ids.js';
 import { rowsOf, sql } from '../platform/sql.js';
+import { bookGrants, effectMinor, type GrantEffect } from './grants.js';
 
 export interface Movement {
   /**
    * `top_up`, `credit`, `invoice_issued`, `invoice_payment`, `wallet_payment`, `invoice_voided`, `wallet_payment_returned`,
-   * `credit_note`, `credit_note_voided`, `credit_applied`, `credit_returned`, `refund`, `refund_failed`
+   * `credit_note`, `credit_note_voided`, `credit_applied`, `credit_returned`, `refund`, `refund_failed`, `refund_returned`,
+   * `credit_expired`, `hold_captured`, `top_up_refund`
    */
   type: string;
   currency: string;
   /** The payment, invoice, credit note or refund behind it. A second movement of the same type for it is refused by the database. */
   referenceId: string;
   postings: readonly Posting[];
+  /** Which grants it takes from, puts back into or opens: as much as it moves of the wallet. The caller holds the wallet's lock. */
+  grants?: GrantEffect;
 }
 
 /**
@@ -26,7 +30,7 @@ export async function post(tx: Tx, movement: Movement): Promise<string> {
 }
 
 /**
- * Posts one movement for each of many accounts, by one statement. The ledger accounts are locked in a fixed order; within one
+ * Posts one movement for each of many accounts, by one statement, and what they do to the grants of the wallets by one or two. The ledger accounts are locked in a fixed order; within one
  * account, a second movement needs a second call, because a statement sees no balance that it has itself changed.
  *
  * What leaves the wallet is an update of its own: an upsert proposes a row with the bare amount, and PostgreSQL holds that
@@ -41,6 +45,9 @@ export async function postAll(
   const posted = movements.map(({ tx, movement }) => {
     assertBalanced(movement.postings, movement.currency);
     const walletAmountMinor = movement.postings.find((p) => p.account === 'wallet')?.amountMinor ?? 0n;
+    const grantsMinor = effectMinor(movement.grants ?? {});
+    if (grantsMinor !== walletAmountMinor)
+      throw new Error(`${movement.type} moves ${walletAmountMinor} of the wallet, ${grantsMinor} of its grants`);
     return { ...movement, id: newId(), accountId: tx.accountId, now: tx.now, walletAmountMinor };
   });
   if (new Set(posted.map((m) => m.accountId)).size !== posted.length)
@@ -91,6 +98,12 @@ export async function postAll(
     const what = posted.map((m) => `${m.type} ${m.referenceId} in ${m.currency}`).join(', ');
     throw new Error(`A movement takes from a wallet that isn't there: one of ${what.slice(0, 500)}`);
   }
+  await bookGrants(
+    em,
+    posted.flatMap(({ grants, id, accountId, now, currency, referenceId }) =>
+      grants ? [{ subjectId: referenceId, ...grants, accountId, now, currency, transactionId: id }] : [],
+    ),
+  );
   return posted.map((m) => m.id);
 }
 
@@ -108,20 +121,4 @@ export async function walletBalance(
       where account_id = ${accountId} and kind = 'wallet' and currency = ${currency}`,
   );
   return BigInt(row?.balance_minor ?? 0);
-}
-
-/** The same of many wallets, by account, their rows locked: whoever wants to spend from a wallet reads its balance so. */
-export async function lockWalletBalances(
-  em: EntityManager,
-  wallets: readonly { accountId: string; currency: string }[],
-): Promise<Map<string, bigint>> {
-  const rows = await rowsOf(
-    em,
-    sql<{ account_id: string; balance_minor: string }>`
-      select ledger.account_id, ledger.balance_minor
-      from unnest(${wallets.map((w) => w.accountId)}::uuid[], ${wallets.map((w) => w.currency)}::text[]) as w (account_id, currency)
-        join ledger_account ledger on ledger.account_id = w.account_id and ledger.kind = 'wallet' and ledger.currency = w.currency
-      order by ledger.account_id for update of ledger`,
-  );
-  return new Map(rows.map((row) => [row.account_id, BigInt(row.balance_minor)]));
 }

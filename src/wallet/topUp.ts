@@ -1,7 +1,7 @@
 import { accountById } from '../account/createAccount.js';
-import { BillingError, invalid } from '../domain/errors.js';
+import { BillingError } from '../domain/errors.js';
 import { movements } from '../domain/ledger.js';
-import { type Money, majorUnits } from '../domain/money.js';
+import type { Money } from '../domain/money.js';
 import type { ChargeOutcome } from '../integrations/payments/provider.js';
 import { chargePayment, intendPayment, paymentError, type Settled, settlePayment } from '../payment/charge.js';
 import { Payment, PaymentMethod } from '../payment/payment.entity.js';
@@ -13,10 +13,11 @@ import type { Deps } from '../platform/deps.js';
 import { claimKey, hashOf, inFlight, storedAnswer } from '../platform/idempotency.js';
 import { newId, publicId } from '../platform/ids.js';
 import { checkQuote, inputHashOf, openQuote } from '../platform/quote.js';
-import { post, walletBalance } from './ledger.js';
+import { creditWallet } from './creditWallet.js';
+import { walletBalance } from './ledger.js';
 import type { Wallet } from './wallet.entity.js';
 import { presentWallet } from './wallet.present.js';
-import { lockWallet } from './wallets.js';
+import { checkWalletAmount, lockWallet } from './wallets.js';
 
 export interface TopUpInput {
   idempotencyKey?: string | undefined;
@@ -35,9 +36,6 @@ export interface TopUpAnswer {
 
 type Needs = Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>;
 
-/** The most one top-up may move, in minor units: what card processors take in one charge. */
-export const maxTopUpMinor = 99_999_999n;
-
 /**
  * Charges a card and credits the wallet with the same amount, once for each idempotency key. Throws INVALID for an amount
  * that isn't positive or not in the wallet's currency, ILLEGAL_STATE without a payment method. A refused top-up leaves
@@ -52,7 +50,7 @@ export async function topUp(deps: Needs, actor: Actor, input: TopUpInput): Promi
   const stored = await storedAnswer<{ paymentId: string }>(em, { accountId, ...claimOf });
   if (stored) return answerOf(deps, accountId, { ...stored, replayed: true });
 
-  checkAmount(input.amount, (await accountById(em, accountId)).currency);
+  checkWalletAmount(input.amount, (await accountById(em, accountId)).currency);
   const paymentMethodId =
     input.paymentMethodId === undefined
       ? undefined
@@ -79,19 +77,9 @@ export async function topUp(deps: Needs, actor: Actor, input: TopUpInput): Promi
 
 /** What topping up would cost: what it adds to the wallet. The mutation and its preview both decide here. */
 export function quoteTopUp({ amount }: Pick<TopUpInput, 'amount'>, currency: string) {
-  checkAmount(amount, currency);
+  checkWalletAmount(amount, currency);
   const amounts = { dueNowMinor: amount.minorUnits, creditMinor: amount.minorUnits };
   return { amounts, fingerprint: hashOf(amounts) };
-}
-
-function checkAmount({ minorUnits, currency }: Money, expected: string): void {
-  if (currency !== expected) {
-    throw invalid(`The wallet is in ${expected}, found an amount in ${currency}`, 'amount', 'currency');
-  }
-  if (minorUnits <= 0n || minorUnits > maxTopUpMinor) {
-    const [found, most] = [minorUnits, maxTopUpMinor].map((minor) => majorUnits({ minorUnits: minor, currency }));
-    throw invalid(`amount is ${found}, expected more than 0 and at most ${most}`, 'amount', 'amount');
-  }
 }
 
 async function answerOf(
@@ -115,7 +103,7 @@ export interface TopUpIntent {
 /** Writes the PENDING payment of a top-up; shared with auto-recharge. */
 export async function intendTopUp(tx: Tx, { paymentId, purpose, amount, paymentMethodId }: TopUpIntent): Promise<void> {
   const wallet = await lockWallet(tx);
-  checkAmount(amount, wallet.currency);
+  checkWalletAmount(amount, wallet.currency);
   const method =
     paymentMethodId === undefined
       ? await defaultPaymentMethod(tx.em, tx.accountId)
@@ -159,12 +147,9 @@ export async function settleInWallet(
   if (!done) return undefined;
   const { payment } = done;
   if (payment.status === 'SUCCEEDED') {
-    await post(tx, {
-      type: 'top_up',
-      currency: payment.currency,
-      referenceId: payment.id,
-      postings: movements.topUp(payment.amountMinor),
-    });
+    const { id: referenceId, amountMinor } = payment;
+    const grant = { kind: 'purchased' as const, amountMinor, referenceId };
+    await creditWallet(tx, { type: 'top_up', postings: movements.topUp(amountMinor), grant });
     wallet.rechargeFailures = 0;
     tx.emit({ type: 'wallet.topped_up', data: await walletEventData(tx, wallet, payment) });
   } else if (payment.status === 'FAILED') {

@@ -73,7 +73,7 @@ const walletsAreChains: LedgerCheck = (accountIds) => sql<Finding>`
   union all
   select account_id, 'wallet_is_never_below_zero', 'ledgerMovement', id, currency, 'at least 0', after::text from step where after < 0`;
 
-/** What holds of the ledger by itself. What a wallet's grants come to would be one more check here. */
+/** What holds of the ledger by itself. */
 export const ledgerChecks: readonly LedgerCheck[] = [movementsAreWhole, balancesAreSums, walletsAreChains];
 
 /** What cards have paid by the ledger, in minor units; equal to what the provider has moved. */

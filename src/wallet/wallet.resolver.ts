@@ -37,9 +37,10 @@ import { liveState } from '../platform/liveState.js';
 import { DateTime } from '../platform/scalars.js';
 import { usageTopic } from '../platform/topics.js';
 import { configureAutoRecharge } from './configureAutoRecharge.js';
+import { setLowBalanceThreshold } from './setLowBalanceThreshold.js';
 import { type TopUpInput as TopUpCommand, topUp } from './topUp.js';
 import type { LedgerTransaction } from './wallet.entity.js';
-import { type WalletView, walletTransactions, walletView } from './wallets.js';
+import { lowThreshold, type WalletView, walletTransactions, walletView } from './wallets.js';
 
 @ObjectType('AutoRecharge')
 export class AutoRechargeType {
@@ -51,6 +52,12 @@ export class AutoRechargeType {
 
   @Field(() => MoneyType, { nullable: true })
   amount?: MoneyType | null;
+
+  @Field(() => MoneyType, {
+    nullable: true,
+    description: "The most that recharges may come to in a calendar month of the account's time zone; null: no limit",
+  })
+  monthlyLimit?: MoneyType | null;
 }
 
 @ObjectType('WalletTransaction', { implements: NodeType })
@@ -104,6 +111,18 @@ class AutoRechargeInput extends IdempotentInput {
 
   @Field(() => MoneyInput, { nullable: true })
   amount?: MoneyInput | null;
+
+  @Field(() => MoneyInput, { nullable: true, description: 'At least one amount. Absent: as it was; null: no limit' })
+  monthlyLimit?: MoneyInput | null;
+}
+
+@InputType('LowBalanceThresholdInput')
+class LowBalanceThresholdInput extends IdempotentInput {
+  @Field(() => MoneyInput, {
+    nullable: true,
+    description: 'More than 0. Null: the auto-recharge threshold while that is on, else none',
+  })
+  threshold?: MoneyInput | null;
 }
 
 export const topUpCommand = (input: TopUpInput): TopUpCommand => ({
@@ -153,6 +172,20 @@ export class WalletResolver {
     return moneyOf(availableMinor, wallet.currency);
   }
 
+  @FieldResolver(() => MoneyType, { description: 'Of the balance: kept for holds' })
+  held(@Root() { wallet, heldMinor }: WalletView): MoneyType {
+    return moneyOf(heldMinor, wallet.currency);
+  }
+
+  @FieldResolver(() => MoneyType, {
+    nullable: true,
+    description: 'When available falls below it, wallet.low is told; null: never',
+  })
+  lowBalanceThreshold(@Root() { wallet }: WalletView): MoneyType | null {
+    const threshold = lowThreshold(wallet);
+    return threshold === null ? null : moneyOf(threshold, wallet.currency);
+  }
+
   @FieldResolver(() => AutoRechargeType)
   autoRecharge(@Root() { wallet }: WalletView): AutoRechargeType {
     const amount = (minorUnits: bigint | null | undefined) =>
@@ -161,6 +194,7 @@ export class WalletResolver {
       enabled: wallet.autoRechargeEnabled,
       threshold: amount(wallet.autoRechargeThresholdMinor),
       amount: amount(wallet.autoRechargeAmountMinor),
+      monthlyLimit: amount(wallet.autoRechargeMonthlyLimitMinor),
     };
   }
 
@@ -204,6 +238,21 @@ export class WalletResolver {
         enabled: input.enabled,
         threshold: input.threshold ? moneyFrom(input.threshold, 'threshold') : undefined,
         amount: input.amount ? moneyFrom(input.amount, 'amount') : undefined,
+        monthlyLimit: input.monthlyLimit ? moneyFrom(input.monthlyLimit, 'monthlyLimit') : input.monthlyLimit,
+      });
+      return { wallet: await walletView(context.deps, context.scope.em, context.actor.accountId), replayed };
+    });
+  }
+
+  @Mutation(() => WalletPayload, { description: 'Sets below what `available` the account is told wallet.low' })
+  setLowBalanceThreshold(
+    @Arg('input', () => LowBalanceThresholdInput) input: LowBalanceThresholdInput,
+    @Ctx() context: Context,
+  ): Promise<WalletPayload> {
+    return payload(async () => {
+      const { replayed } = await setLowBalanceThreshold(context.deps, context.actor, {
+        idempotencyKey: input.idempotencyKey,
+        threshold: input.threshold ? moneyFrom(input.threshold, 'threshold') : null,
       });
       return { wallet: await walletView(context.deps, context.scope.em, context.actor.accountId), replayed };
     });
@@ -218,13 +267,16 @@ export class WalletResolver {
         log: deps.log,
         topics: [eventsTopic(actor.accountId), usageTopic(actor.accountId)],
         read: () => walletView(deps, deps.db.orm.em.fork(), actor.accountId),
-        keyOf: ({ wallet, balanceMinor, availableMinor }) =>
+        keyOf: ({ wallet, balanceMinor, heldMinor, availableMinor }) =>
           [
             balanceMinor,
+            heldMinor,
             availableMinor,
             wallet.autoRechargeEnabled,
             wallet.autoRechargeThresholdMinor,
             wallet.autoRechargeAmountMinor,
+            wallet.autoRechargeMonthlyLimitMinor,
+            wallet.lowThresholdMinor,
           ].join(),
       });
     },

@@ -1,6 +1,8 @@
 import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
 import { accountById } from '../account/createAccount.js';
 import { Decimal } from '../domain/decimal.js';
+import { invalid } from '../domain/errors.js';
+import { type Money, majorUnits } from '../domain/money.js';
 import { type ChargeModel, rateUsage } from '../domain/rating.js';
 import type { BatchFunction } from '../platform/batch.js';
 import { byId, type Connection, type PageArgs, page } from '../platform/connection.js';
@@ -15,8 +17,24 @@ import { LedgerTransaction, Wallet } from './wallet.entity.js';
 export interface WalletView {
   wallet: Wallet;
   balanceMinor: bigint;
-  /** Balance less usage not yet invoiced; below zero when that usage costs more than the wallet holds. */
+  /** Of the balance: kept for holds. */
+  heldMinor: bigint;
+  /** Balance less holds and usage not yet invoiced; below zero when that usage costs more than the wallet has. */
   availableMinor: bigint;
+}
+
+/** The most that one movement may add to a wallet or hold of it, in minor units: what card processors take in one charge. */
+export const maxWalletMinor = 99_999_999n;
+
+/** INVALID unless an amount is positive, not too large, and in the currency of the wallet. */
+export function checkWalletAmount({ minorUnits, currency }: Money, expected: string): void {
+  if (currency !== expected) {
+    throw invalid(`The wallet is in ${expected}, found an amount in ${currency}`, 'amount', 'currency');
+  }
+  if (minorUnits <= 0n || minorUnits > maxWalletMinor) {
+    const [found, most] = [minorUnits, maxWalletMinor].map((minor) => majorUnits({ minorUnits: minor, currency }));
+    throw invalid(`amount is ${found}, expected more than 0 and at most ${most}`, 'amount', 'amount');
+  }
 }
 
 /** The account's wallet, locked. Every account has one from its first need of it. */
@@ -42,8 +60,36 @@ export async function walletView(
 ): Promise<WalletView> {
   const known = await em.findOne(Wallet, { accountId }, { disableIdentityMap: true });
   const wallet = known ?? (await transact(deps, accountId, lockWallet));
-  const balanceMinor = await walletBalance(em, { accountId, currency: wallet.currency });
-  return { wallet, balanceMinor, availableMinor: balanceMinor - (await chargesNotInvoiced(em, accountId)) };
+  return { wallet, ...(await walletAmounts(em, wallet)) };
+}
+
+/** What is in a wallet as of this transaction; locks nothing. */
+export async function walletAmounts(
+  em: EntityManager,
+  { accountId, currency }: Pick<Wallet, 'accountId' | 'currency'>,
+): Promise<Omit<WalletView, 'wallet'>> {
+  const [kept] = await rowsOf(
+    em,
+    sql<{ held: string }>`
+      select coalesce(sum(held_minor), 0)::text as held from wallet_grant where account_id = ${accountId} and remaining_minor > 0`,
+  );
+  const balanceMinor = await walletBalance(em, { accountId, currency });
+  const heldMinor = BigInt(kept!.held);
+  return {
+    balanceMinor,
+    heldMinor,
+    availableMinor: balanceMinor - heldMinor - (await chargesNotInvoiced(em, accountId)),
+  };
+}
+
+/** Below this `available` is low; null: its owner is not told. */
+export const lowThreshold = (wallet: Wallet): bigint | null =>
+  wallet.lowThresholdMinor ?? (wallet.autoRechargeEnabled ? (wallet.autoRechargeThresholdMinor ?? null) : null);
+
+/** `available` has changed: the sweeps are to look whether it is low, and whether to recharge. */
+export function lookAgain(wallet: Wallet, now: Date): void {
+  if (wallet.isLow || lowThreshold(wallet) !== null) wallet.lowDueAt = now;
+  if (wallet.autoRechargeEnabled) wallet.rechargeDueAt ??= now;
 }
 
 /**

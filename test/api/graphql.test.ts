@@ -5,6 +5,7 @@ import { createSchema } from '../../src/api/schema.js';
 import { createCreditNote } from '../../src/invoice/createCreditNote.js';
 import { type IdKind, idPrefixes, newId, publicId } from '../../src/platform/ids.js';
 import { sql } from '../../src/platform/sql.js';
+import { createHold } from '../../src/wallet/createHold.js';
 import { countStatements, rootFieldsOf, rootFieldsOfSchema, subscribed } from '../support/graphql.js';
 import { startWorld, type TestAccount, type World } from '../support/world.js';
 
@@ -61,6 +62,12 @@ const provedElsewhere: Record<string, string> = {
   migrateSubscribers: 'test/subscription/migrate.test.ts',
   correctUsage: 'test/usage/correctUsage.test.ts',
   ledgerStatement: 'test/wallet/ledgerStatement.test.ts',
+  grantCredit: 'test/wallet/grants.test.ts',
+  createHold: 'test/wallet/holds.test.ts',
+  captureHold: 'test/wallet/holds.test.ts',
+  releaseHold: 'test/wallet/holds.test.ts',
+  refundTopUp: 'test/wallet/refundTopUp.test.ts',
+  setLowBalanceThreshold: 'test/wallet/limits.test.ts',
 };
 
 test('one account lives through every query and every mutation', async () => {
@@ -295,10 +302,14 @@ describe('node(id)', () => {
     );
     const { invoiceId } = account;
     await createCreditNote(world.deps, account.actor, { invoiceId, kind: 'REFUND', reason: 'Goodwill' });
+    await createHold(world.deps, account.actor, {
+      amount: { minorUnits: 10n, currency: 'USD' },
+      description: 'A job',
+    });
     await world.settled();
     const { data } = await world.gql(
       account.token,
-      `{ creditNotes { nodes { id refunds { id } } } viewer { id wallet { id transactions { nodes { id } } } } plans { nodes { id } } usage { items { metric { id } } }
+      `{ creditNotes { nodes { id refunds { id } } } viewer { id wallet { id transactions { nodes { id } } grants { nodes { id } } holds { nodes { id } } } } plans { nodes { id } } usage { items { metric { id } } }
         ledgerStatement(from: "2000-01-01T00:00:00Z", to: "2100-01-01T00:00:00Z") { movements { nodes { id } } }
         invoices { nodes { lines { id } payments { id } } } events { nodes { id } } webhookEndpoints { id deliveries { nodes { id } } } }`,
     );
@@ -311,6 +322,8 @@ describe('node(id)', () => {
       wallet: data.viewer.wallet.id,
       walletTransaction: data.viewer.wallet.transactions.nodes[0].id,
       ledgerMovement: data.ledgerStatement.movements.nodes[0].id,
+      creditGrant: data.viewer.wallet.grants.nodes[0].id,
+      hold: data.viewer.wallet.holds.nodes[0].id,
       invoice: account.invoiceId,
       creditNote: data.creditNotes.nodes[0].id,
       refund: data.creditNotes.nodes[0].refunds[0].id,

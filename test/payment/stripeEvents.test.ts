@@ -189,15 +189,16 @@ describe('refunds', () => {
     const payment = await lastPayment(account);
     const refundId = newId();
     await world.rows(sql`
-      insert into refund (account_id, id, payment_id, subject_id, amount_minor, currency, status, provider_key, created_at)
-      values (${account.id}, ${refundId}, ${payment.id}, ${newId()}, 200, 'USD', 'PENDING', 'k', now())`);
+      insert into refund (account_id, id, purpose, payment_id, subject_id, amount_minor, currency, status, provider_key, created_at)
+      values (${account.id}, ${refundId}, 'credit_note', ${payment.id}, ${newId()}, 200, 'USD', 'PENDING', 'k', now())`);
     const of = { accountId: account.id, refundId, chargeRef: payment.chargeRef!, amount: usd('2.00') };
     const { refundRef } = await world.deps.payments.refund({ key: `refund-${refundId}`, ...of });
     const created = lastEvent('refund.created');
     world.standin.books.failRefund(refundRef);
 
     const settled: object[] = [];
-    const settle: Settlers = { ...settlersOf(world.deps), refund: async (what) => void settled.push(what) };
+    const refund = async (what: object) => void settled.push(what);
+    const settle: Settlers = { ...settlersOf(world.deps), refund: { credit_note: refund, top_up: refund } };
     const event = { ref: created.id, second: created.created, type: created.type, objectRef: refundRef };
     await applyProviderEvent(world.deps, () => settle, { event });
     const outcome = { status: 'failed', refundRef, failureCode: 'expired_or_canceled_card' };

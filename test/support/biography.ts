@@ -2,7 +2,7 @@ import { sql } from '../../src/platform/sql.js';
 import type { TestAccount, World } from './world.js';
 
 /**
- * All that an account's life has left behind: invoices, lines, credit notes, payments, ledger, counters and events, one
+ * All that an account's life has left behind: invoices, lines, credit notes, payments, ledger, counters, events, grants and holds, one
  * text each, in order. Ids and the prefix of its numbers, which no two accounts share, are replaced by their order of appearance.
  */
 export async function biographyOf(world: World, { id: accountId }: TestAccount): Promise<string[]> {
@@ -25,6 +25,10 @@ export async function biographyOf(world: World, { id: accountId }: TestAccount):
         union all
         select 6, row_number() over (order by period_start, period_end, metric_code, id), jsonb_build_array(metric_code, period_start, period_end, used, event_count)::text
           from usage_window where account_id = ${accountId}
+        union all
+        select 8, row_number() over (order by id), (to_jsonb(g) - 'id' - 'reference_id')::text from wallet_grant g where account_id = ${accountId}
+        union all
+        select 9, row_number() over (order by id), (to_jsonb(h) - 'id')::text from wallet_hold h where account_id = ${accountId}
         union all
         select 7, row_number() over (order by seq), jsonb_build_array(type, occurred_at, data)::text from event where account_id = ${accountId}
       ) life order by part, place`,

@@ -11,6 +11,7 @@ const copied = [
   'tax_rate',
   'wallet',
   'ledger_account',
+  'wallet_grant',
   'sandbox.customer',
   'sandbox.payment_method',
 ] as const;

@@ -18,7 +18,12 @@ import { listSubscriptions } from '../../src/subscription/subscriptions.js';
 import { undoScheduledChange } from '../../src/subscription/undoScheduledChange.js';
 import { correctUsage } from '../../src/usage/correctUsage.js';
 import { recordUsage } from '../../src/usage/recordUsage.js';
+import { captureHold } from '../../src/wallet/captureHold.js';
+import { createHold } from '../../src/wallet/createHold.js';
+import { giveCredit } from '../../src/wallet/giveCredit.js';
+import { releaseHold } from '../../src/wallet/releaseHold.js';
 import { topUp } from '../../src/wallet/topUp.js';
+import { WalletHold } from '../../src/wallet/wallet.entity.js';
 import { addCard, dayMs, freshKey, settle } from './billing.js';
 import { type Random, randomFrom } from './random.js';
 import { randomCoupons, randomMetrics, randomPlans } from './randomCatalog.js';
@@ -153,6 +158,33 @@ const acts = {
     ).error,
   topUp: async (life: Life) =>
     (await topUp(life.world.deps, life.account.actor, { ...randomTopUp(life), ...key() })).error,
+  grant: async ({ random, world, account }: Life, now: Date) => {
+    await giveCredit(world.deps, account.actor, {
+      ...key(),
+      amount: money(BigInt(random.int(1, 3_000)), 'USD'),
+      reason: 'Goodwill',
+      expiresAt: random.chance(0.6) ? new Date(now.getTime() + random.int(1, 60 * 24) * 3_600_000) : undefined,
+      priority: random.pick([undefined, 10, 90]),
+    });
+  },
+  hold: async ({ random, world, account }: Life, now: Date) => {
+    await createHold(world.deps, account.actor, {
+      ...key(),
+      amount: money(BigInt(random.int(1, 2_000)), 'USD'),
+      description: 'A job',
+      expiresAt: random.chance(0.5) ? new Date(now.getTime() + random.int(1, 40 * 24) * 3_600_000) : undefined,
+    });
+  },
+  endHold: async ({ random, world, account }: Life) => {
+    const em = world.deps.db.orm.em.fork();
+    const open = await em.find(WalletHold, { accountId: account.id, status: 'OPEN' }, { orderBy: { id: 'asc' } });
+    if (open.length === 0) return;
+    const { id, amountMinor } = random.pick(open);
+    const ending = { ...key(), holdId: publicId('hold', id) };
+    const amount = money(BigInt(random.int(1, Number(amountMinor))), 'USD');
+    if (random.chance(0.3)) await releaseHold(world.deps, account.actor, ending);
+    else await captureHold(world.deps, account.actor, { ...ending, amount });
+  },
   coupon: async (life: Life) => {
     await applyCouponAsShown(life.world.deps, life.account.actor, { ...randomCoupon(life), ...key() });
   },
@@ -222,6 +254,9 @@ const odds: Record<Act, number> = {
   pause: 4,
   resume: 6,
   topUp: 5,
+  grant: 4,
+  hold: 3,
+  endHold: 3,
   coupon: 4,
   item: 4,
   creditNote: 5,
@@ -235,7 +270,8 @@ const hat = Object.entries(odds).flatMap(([act, times]) => Array<Act>(times).fil
 
 /** Lets one thing happen. A refusal is part of life; anything thrown that is none, or says INTERNAL, is thrown on. */
 export async function act(life: Life, what: Act = life.random.pick(hat)): Promise<void> {
-  const ended = await refusalOf(() => acts[what](life));
+  const now = await nowOf(life);
+  const ended = await refusalOf(() => acts[what](life, now));
   life.story.push(`${what}: ${ended?.code ?? 'done'}`);
 }
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { creditViolations } from '../../../src/invoice/verifyCredit.js';
 import { sql } from '../../../src/platform/sql.js';
-import { collectedByCards, ledgerViolations } from '../../../src/wallet/verifyLedger.js';
+import { unsoundOf } from '../../../src/verify.js';
+import { collectedByCards } from '../../../src/wallet/verifyLedger.js';
 import type { FaultWorld } from './faultWorld.js';
 import type { Told } from './operations.js';
 
@@ -40,8 +40,7 @@ export async function accountViolations(world: FaultWorld, accountId: string): P
   const { amountMinor, duplicates } = world.standin.books.ledger(accountId);
   const credited = await collectedByCards(em, accountId);
   const broken = [
-    ...(await ledgerViolations(em, accountId)),
-    ...(await creditViolations(em, accountId)),
+    ...(await unsoundOf(em, accountId)),
     ...(await unsettled(world, [accountId])).map((what) => `${what} is not settled`),
     ...duplicates.map((id) => `payment ${id} was charged more than once`),
     ...(amountMinor === credited ? [] : [`the provider has moved ${amountMinor}, the ledger says ${credited}`]),
