@@ -315,12 +315,15 @@ describe('what comes back', () => {
     const account = await world.account();
     await give(world, account, '5.00');
     const invoice = await spend(account, '9.00');
-    await world.rows(sql`delete from wallet_grant_entry where account_id = ${account.id}`);
+    await world.ownerRows(sql`delete from wallet_grant_entry where account_id = ${account.id}`);
     await world.rows(sql`delete from wallet_grant where account_id = ${account.id}`);
     await takeBack(account, invoice);
     expect(await leftOf(world, account)).toEqual(['purchased 500']);
     expect(await grantsOf(world, account)).toMatchObject([{ expiresAt: null }]);
-    await expectSoundLedger(world, account.id);
+    // All is sound but for the grant that was taken away above.
+    expect(await unsoundOf(world.deps.db.orm.em.fork(), account.id)).toEqual([
+      expect.stringMatching(/^movement_has_its_document: mov_.* found none for a movement credit_granted$/),
+    ]);
   });
 });
 
@@ -342,10 +345,11 @@ test('balances from before become grants: given credit went first, of either kin
     ['purchased 100', 'granted 0', 'granted 150'],
   ]);
   for (const { id } of [account, given]) {
-    await world.rows(sql`delete from wallet_grant_entry where account_id = ${id}`);
+    await world.ownerRows(sql`delete from wallet_grant_entry where account_id = ${id}`);
     await world.rows(sql`delete from wallet_grant where account_id = ${id}`);
   }
-  await world.rows(sql`delete from wallet_grant_entry`);
+  await world.ownerRows(sql`update ledger_transaction set type = 'credit' where type = 'credit_granted'`);
+  await world.ownerRows(sql`delete from wallet_grant_entry`);
   await world.rows(sql`delete from wallet_hold_part`);
   await world.rows(sql`delete from wallet_grant`);
   await world.rows(sql.raw(grantsOfBalances));
@@ -355,6 +359,8 @@ test('balances from before become grants: given credit went first, of either kin
   ]);
   const [oldest] = await grantsOf(world, account);
   const em = world.deps.db.orm.em.fork();
-  expect(await unsoundOf(em, account.id)).toEqual([]);
+  // Sound but for what the gifts of that time came from: an invoice each, which there is none of here.
+  const without = expect.stringMatching(/^movement_has_its_document: mov_.* found none for a movement credit$/);
+  expect(await unsoundOf(em, account.id)).toEqual([without, without]);
   expect(publicId('payment', oldest!.referenceId)).toMatch(/^pay_/);
 });

@@ -45,11 +45,31 @@ steps:
   - expect: { ledger: sound }
 `;
 
+/** Credit that is given, held and captured, expires, and goes back to its card. */
+const wallet = `
+name: Credit with a movement of every kind
+arithmetic: none
+catalog:
+  plans:
+    - { code: basic, name: Basic, price: 30.00, currency: USD, interval: month }
+start: 2026-04-01T00:00:00Z
+steps:
+  - card: tok_visa
+  - top_up: 20.00
+  - grant: { amount: 5.00, expires_at: 2026-04-05T00:00:00Z }
+  - hold: { amount: 2.00 }
+  - capture: { hold: 1, amount: 1.50 }
+  - hold: { amount: 1.00, expires_at: 2026-04-20T00:00:00Z }
+  - refund_top_up: { top_up: 1, amount: 4.00 }
+  - advance: { days: 10 }
+  - expect: { wallet: { balance: 17.00, held: 1.00 }, ledger: sound }
+`;
+
 let world: World;
 let accounts: { total: number };
 beforeAll(async () => {
   world = await startWorld({ catalog: testCatalogYaml, worker: false });
-  expect((await simulate(world, parseScenario(life))).failure).toBeUndefined();
+  for (const story of [life, wallet]) expect((await simulate(world, parseScenario(story))).failure).toBeUndefined();
   await owing();
   await refundTo('tok_refundFail');
   await refundTo('tok_visa', { underWay: true });
@@ -320,6 +340,39 @@ const breaks: [string, ReturnType<typeof sql>[], string[]][] = [
     ['failed_refund_becomes_credit', 'refunds_payable_is_what_documents_say'],
   ],
   [
+    'a grant has more left',
+    [change('wallet_grant', 'remaining_minor = remaining_minor + 1', 'remaining_minor > 0')],
+    ['grants_are_the_balance', 'grant_is_its_entries'],
+  ],
+  [
+    'a grant keeps more than is held, and than it has',
+    [
+      sql`alter table wallet_grant drop constraint wallet_grant_amounts_check`,
+      change('wallet_grant', 'held_minor = remaining_minor + 1', 'held_minor > 0'),
+    ],
+    ['grants_keep_what_is_held', 'grant_keeps_what_is_left'],
+  ],
+  [
+    'a movement took more from a grant than from the wallet',
+    [change('wallet_grant_entry', 'amount_minor = amount_minor - 1', 'amount_minor < 0')],
+    ['movement_takes_from_grants', 'grant_is_its_entries'],
+  ],
+  [
+    'a hold keeps less than it says',
+    [change('wallet_hold', 'amount_minor = amount_minor + 1', "status = 'OPEN'")],
+    ['hold_is_its_parts', 'grants_keep_what_is_held'],
+  ],
+  [
+    'more of a hold was captured',
+    [change('wallet_hold', 'captured_minor = captured_minor + 1', "status = 'CAPTURED'")],
+    ['revenue_is_what_documents_say'],
+  ],
+  [
+    'a top-up was refunded by more than was taken',
+    [change('refund', 'amount_minor = amount_minor + 1', "purpose = 'top_up'")],
+    ['top_up_refund_is_taken_once', 'refund_is_booked_once', 'provider_clearing_is_what_documents_say'],
+  ],
+  [
     'an invoice has no number any more',
     [change('invoice', 'number = null', "number like '%000001' and status = 'PAID'")],
     ['numbers_have_no_gaps'],
@@ -355,8 +408,9 @@ describe('a healthy database', () => {
   test('has a movement of every type, so that what is broken below was sound above', async () => {
     const rows = await world.rows(sql<{ type: string }>`select distinct type from ledger_transaction order by type`);
     expect(rows.map(({ type }) => type)).toEqual([
-      ...['credit', 'credit_applied', 'credit_note', 'credit_note_voided', 'credit_returned', 'invoice_issued'],
-      ...['invoice_payment', 'invoice_voided', 'refund', 'refund_failed', 'top_up', 'wallet_payment'],
+      ...['credit', 'credit_applied', 'credit_expired', 'credit_granted', 'credit_note', 'credit_note_voided'],
+      ...['credit_returned', 'hold_captured', 'invoice_issued', 'invoice_payment', 'invoice_voided', 'refund'],
+      ...['refund_failed', 'top_up', 'top_up_refund', 'wallet_payment'],
       'wallet_payment_returned',
     ]);
   });
@@ -412,7 +466,9 @@ describe('is named by its rule when', () => {
   });
 
   test('every rule there is, is broken above', () => {
-    const sources = ['src/wallet/verifyLedger.ts', 'src/invoice/verifyCredit.ts', 'src/invoice/verifyBooks.ts'];
+    const sources = ['wallet/verifyLedger', 'wallet/verifyGrants', 'invoice/verifyCredit', 'invoice/verifyBooks'].map(
+      (name) => `src/${name}.ts`,
+    );
     const text = sources.map((file) => fs.readFileSync(file, 'utf8')).join('\n');
     const rules = new Set([...text.matchAll(/'([a-z]+(?:_[a-z]+){3,})'/g)].map((match) => match[1]!));
     expect(rules.size).toBeGreaterThan(30);
