@@ -34,7 +34,7 @@ export function startProgram(entry: string, args: readonly string[], env: Record
     process: child,
     stdout: () => stdout,
     stderr: () => stderr,
-    printed: async (pattern, withinMs = 20_000) => {
+    printed: async (pattern, withinMs = 40_000) => {
       const deadline = Date.now() + withinMs;
       for (;;) {
         const match = pattern.exec(stdout);
