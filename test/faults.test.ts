@@ -38,7 +38,7 @@ test('what is checked can fail: money that only the provider knows of, charged t
   const charge = { amount: '500', currency: 'usd', payment_method: 'pm_card_visa', confirm: 'true' };
   for (let i = 0; i < 2; i++)
     world.standin.books.createIntent({ ...charge, metadata: { account_id: id, payment_id: 'twice' } });
-  await world.rows(sql`delete from event where account_id = ${id}`);
+  await world.ownerRows(sql`delete from event where account_id = ${id}`);
   expect(await accountViolations(world, id)).toEqual(
     [
       'payment twice was charged more than once',

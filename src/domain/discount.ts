@@ -32,10 +32,10 @@ export interface DiscountTerms {
 /**
  * May this coupon discount this line? Credits are never discounted. A coupon without lists takes every other line, one-off
  * ones too; with either list only what is listed: by plan code its fees, prorated charges and minimum spend, by metric code
- * the usage.
+ * the usage. Of what is taken back whole there is nothing to discount, yet it was billed: its coupon is used up as if paid.
  */
 export function isDiscountable(coupon: Pick<DiscountTerms, 'planCodes' | 'metricCodes'>, line: BilledLine): boolean {
-  if (discountableMinor(line) <= 0n) return false;
+  if (line.amountMinor <= 0n) return false;
   if (coupon.planCodes.length + coupon.metricCodes.length === 0) return true;
   return line.kind === 'usage'
     ? line.metricCode != null && coupon.metricCodes.includes(line.metricCode)

@@ -319,7 +319,7 @@ describe('at the end of a period', () => {
       const answer = statuses(account, event('minutes', '7'));
       const waits = `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
       await until(
-        async () => (await world.rows(sql`${sql.raw(waits)}`)).length > 0,
+        async () => (await world.ownerRows(sql`${sql.raw(waits)}`)).length > 0,
         'the event waiting for the renewal',
       );
       await renewal.query('commit');

@@ -64,6 +64,8 @@ export interface FaultWorld {
   account(options?: { card?: string | undefined; at?: Date }): Promise<FaultAccount>;
   operatorToken(): Promise<string>;
   rows<Row>(query: ReturnType<typeof sql<Row>>): Promise<Row[]>;
+  /** As the owner of the tables, who may also change what is append-only. */
+  ownerRows<Row>(query: ReturnType<typeof sql<Row>>): Promise<Row[]>;
   stop(): Promise<void>;
 }
 
@@ -171,6 +173,7 @@ export async function startFaultWorld(
     },
     operatorToken: async () => (await createKey(core.deps, { accountId: undefined, scopes: ['*:*'] })).token,
     rows: (query) => rowsOf(core.deps.db.orm.em.fork(), query),
+    ownerRows: (query) => core.asOwner((em) => rowsOf(em, query)),
     stop: async () => {
       for (const program of [server, ...beside]) await program?.stop('SIGKILL');
       standin.hooks.target = undefined;
