@@ -85,8 +85,7 @@ export async function quotedStop(
   const decided = decideInvoice(estimate, unfunded(amounts.after), new Date(0));
   decided.invoice.finalizeAt = graceEnd(at, graceHours);
   const draft = draftView(decided);
-  const shown = waiting.length > 0 ? draft : null;
-  return { ...amounts, invoice: amounts.invoice ?? shown, draft, after: contextAfter(amounts.after, decided) };
+  return { ...amounts, invoice: amounts.invoice ?? draft, draft, after: contextAfter(amounts.after, decided) };
 }
 
 /** One number for "the customer was shown exactly this": every line and every total. */

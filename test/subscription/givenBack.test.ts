@@ -59,7 +59,12 @@ describe('while the renewal waits as a DRAFT', () => {
     await at('2024-05-01T12:00:00Z');
     const input = { subscriptionId, timing: 'IMMEDIATE' } as const;
     const shown = await preview(world.deps, account.actor, { [operation]: input } as never);
-    expect(shown).toMatchObject({ dueNowMinor: 0n, creditMinor: 0n, lines: [], invoice: null });
+    expect(shown).toMatchObject({
+      dueNowMinor: 0n,
+      creditMinor: 0n,
+      lines: [],
+      invoice: { draftLines: [], totalMinor: 0n },
+    });
     expect(shown.unpaidInvoice).toMatchObject({ status: 'DRAFT', totalMinor: 97n, amountDueMinor: 97n });
     const work = operation === 'cancelSubscription' ? cancelSubscription : pauseSubscription;
     await work(world.deps, account.actor, { ...input, idempotencyKey: freshKey(), previewToken: shown.token });
