@@ -60,7 +60,11 @@ export const mutants: readonly Mutant[] = [
     name: 'credited on the webhook and on the answer',
     edits: [
       edit('src/payment/charge.ts', 'if (!settles) return undefined;', 'if (before === undefined) return undefined;'),
-      edit('src/wallet/topUp.ts', 'referenceId: payment.id,', 'referenceId: newId(),'),
+      edit(
+        'src/wallet/topUp.ts',
+        'const { id: referenceId, amountMinor } = payment;',
+        'const { amountMinor } = payment;\n    const referenceId = newId();',
+      ),
     ],
     test: caughtBy('test/payment/stripe.test.ts', 'a top-up charges the card and credits the wallet, once'),
   },
@@ -180,7 +184,11 @@ export const mutants: readonly Mutant[] = [
         'if (noted.length === 0) return;',
       ),
       edit('src/payment/charge.ts', 'if (!settles) return undefined;', 'if (before === undefined) return undefined;'),
-      edit('src/wallet/topUp.ts', 'referenceId: payment.id,', 'referenceId: newId(),'),
+      edit(
+        'src/wallet/topUp.ts',
+        'const { id: referenceId, amountMinor } = payment;',
+        'const { amountMinor } = payment;\n    const referenceId = newId();',
+      ),
     ],
     test: caughtBy('test/payment/stripeEvents.test.ts', 'ten deliveries of one event at once have one effect'),
   },
