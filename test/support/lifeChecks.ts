@@ -195,8 +195,10 @@ async function checkCalendar(
     state = afterStep(state, step);
     if (step.kind !== 'trial_notice') expected.push(state.period);
   }
+  // Without retries a renewal can be given up, and the subscription end, at the instant at which it began a period.
+  const billed = periods.filter(({ start }) => subscription.canceledAt == null || start < subscription.canceledAt);
   assert.deepEqual(
-    periods.map(({ start, end }) => ({ start, end })),
+    billed.map(({ start, end }) => ({ start, end })),
     expected,
     `the periods of ${subscription.id} on ${plan.code}`,
   );
