@@ -1,20 +1,13 @@
 import { expect } from 'expect';
-import { migrate } from '../src/app.js';
-import { startEmbeddedPostgres } from '../src/platform/embeddedPostgres.js';
-import { createLogger } from '../src/platform/log.js';
-import { tmpDataDir } from '../test/support/cluster.js';
-import { removeCluster } from '../test/support/globalSetup.js';
+import { removeCluster, startTemplateCluster } from '../test/support/cluster.js';
 import { randomCatalogYaml } from '../test/support/randomCatalog.js';
 import { startWorld, type World } from '../test/support/world.js';
 
 /** The whole application on a PostgreSQL of its own, which is gone afterwards. */
 export async function inThrowAwayWorld<Result>(work: (world: World) => Promise<Result>): Promise<Result> {
   Object.assign(globalThis, { expect }); // what the tests check with, outside of a test
-  const dataDir = tmpDataDir('billing-proof-pg');
-  removeCluster(dataDir);
-  const pg = await startEmbeddedPostgres({ dataDir, durable: false, database: 'template_billing' });
+  const { pg, dataDir } = await startTemplateCluster('billing-proof-pg');
   try {
-    await migrate({ databaseUrl: pg.url, log: createLogger('warn') });
     process.env.TEST_PG_URL = pg.url;
     const world = await startWorld({ catalog: randomCatalogYaml, worker: false });
     try {

@@ -23,7 +23,7 @@ export async function showStatement(
       { checkPeriod, ledgerMovements, ledgerStatement },
       { accountById },
       { publicId },
-      { movementDocuments },
+      { documentIdOf },
       present,
     ] = await Promise.all([
       import('./wallet/ledgerStatement.js'),
@@ -54,7 +54,7 @@ export async function showStatement(
           id: publicId('ledgerMovement', id),
           createdAt: createdAt.toISOString(),
           type,
-          reference: movementDocuments[type] ? publicId(movementDocuments[type], referenceId) : null,
+          reference: documentIdOf({ type, referenceId }),
           currency,
           postings: postings.map(({ kind, amountMinor }) => ({
             account: kind,

@@ -1,5 +1,5 @@
 import { BillingError, type ErrorCode } from '../domain/errors.js';
-import { sqlState } from '../platform/db.js';
+import { isConnectionLost, sqlState } from '../platform/connectionLoss.js';
 
 /** How each error code looks at each door. Total: a code that isn't mapped doesn't compile. */
 export const doors: Record<ErrorCode, { http: number; title: string; closeCode: number }> = {
@@ -28,9 +28,9 @@ export const doors: Record<ErrorCode, { http: number; title: string; closeCode: 
  * conflicts with other transactions that all retries met again.
  */
 const unavailableStates = /^(08|53|57P0|57014|55P03|40001|40P01)/;
-const unavailableCodes: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT']);
-/** What the driver says without a code when it lost a connection or got none. */
-const unavailableMessages = /timeout exceeded when trying to connect|^connection terminated|^query read timeout/i;
+const unavailableCodes: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ETIMEDOUT']);
+/** What the driver says without a code when it got no connection, or no answer on one. */
+const unavailableMessages = /timeout exceeded when trying to connect|^query read timeout/i;
 /** A zero byte: JSON can carry it, PostgreSQL's `text` and `jsonb` can't. */
 const unstorableStates: ReadonlySet<string> = new Set(['22021', '22P05']);
 
@@ -43,7 +43,8 @@ export function billingErrorOf(error: unknown, requestId: string): BillingError 
   if (root instanceof BillingError) return root;
   const state = sqlState(root);
   const message = root instanceof Error ? root.message : '';
-  if ((state && (unavailableStates.test(state) || unavailableCodes.has(state))) || unavailableMessages.test(message)) {
+  const isUnavailable = state !== undefined && (unavailableStates.test(state) || unavailableCodes.has(state));
+  if (isUnavailable || isConnectionLost(root) || unavailableMessages.test(message)) {
     return new BillingError('UNAVAILABLE', 'The service is temporarily unavailable: try again', {
       retryable: true,
       retryAfterSeconds: 5,

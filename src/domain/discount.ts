@@ -34,7 +34,10 @@ export interface DiscountTerms {
  * ones too; with either list only what is listed: by plan code its fees, prorated charges and minimum spend, by metric code
  * the usage. Of what is taken back whole there is nothing to discount, yet it was billed: its coupon is used up as if paid.
  */
-export function isDiscountable(coupon: Pick<DiscountTerms, 'planCodes' | 'metricCodes'>, line: BilledLine): boolean {
+export function isDiscountable(
+  coupon: Pick<DiscountTerms, 'planCodes' | 'metricCodes'>,
+  line: Pick<BilledLine, 'amountMinor' | 'kind' | 'planCode' | 'metricCode'>,
+): boolean {
   if (line.amountMinor <= 0n) return false;
   if (coupon.planCodes.length + coupon.metricCodes.length === 0) return true;
   return line.kind === 'usage'

@@ -39,12 +39,8 @@ const kindOrder: Readonly<Record<GrantKind, number>> = { granted: 0, purchased: 
 const ascending = <T extends number | string>(a: T, b: T): number => (a < b ? -1 : a > b ? 1 : 0);
 
 /** Has its time passed? Its last moment is the one before `expiresAt`. */
-export const isExpired = ({ expiresAt }: Pick<BurnableGrant, 'expiresAt'>, now: Date): boolean =>
+const isExpired = ({ expiresAt }: Pick<BurnableGrant, 'expiresAt'>, now: Date): boolean =>
   expiresAt !== null && expiresAt <= now;
-
-/** What can be spent of these grants. */
-export const spendable = (grants: readonly BurnableGrant[]): bigint =>
-  grants.reduce((sum, { freeMinor }) => sum + freeMinor, 0n);
 
 /**
  * Takes up to `amountMinor` out of grants, in the order they are spent; the parts sum to the amount, or to all there is where

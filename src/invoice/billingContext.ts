@@ -101,7 +101,7 @@ export async function billingContext(em: EntityManager, accountId: string): Prom
 /** The context as it will be when this unpaid invoice of the account has been voided: what it took is there again. */
 export async function contextWithout(em: EntityManager, invoice: Invoice): Promise<BillingContext> {
   const { accountId } = invoice;
-  const used = usesPeriods(invoice) ? invoice.discounts.map((discount) => discount.appliedCouponId) : [];
+  const used = couponsUsed(invoice);
   const context = (await billingContexts(em, [accountId], { withCoupons: used })).get(accountId)!;
   const items = await rowsOf(
     em,
@@ -129,6 +129,10 @@ export const periodReasons: readonly Invoice['reason'][] = [
   'subscription_resume',
 ];
 export const usesPeriods = ({ reason }: Pick<Invoice, 'reason'>): boolean => periodReasons.includes(reason);
+
+/** The coupons of which an invoice uses up a period. */
+export const couponsUsed = (invoice: Pick<Invoice, 'reason' | 'discounts'>): string[] =>
+  usesPeriods(invoice) ? invoice.discounts.map(({ appliedCouponId }) => appliedCouponId) : [];
 
 const contextOf = (row: Row): BillingContext => ({
   accountId: row.id,

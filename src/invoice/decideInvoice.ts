@@ -6,7 +6,7 @@ import type { Period } from '../domain/period.js';
 import type { ExplanationStep } from '../domain/rating.js';
 import type { TaxTerms } from '../domain/tax.js';
 import { newId } from '../platform/ids.js';
-import { type BillingContext, type LiveCoupon, usesPeriods, type WaitingItem } from './billingContext.js';
+import { type BillingContext, couponsUsed, type LiveCoupon, type WaitingItem } from './billingContext.js';
 import type { Invoice, InvoiceLine, InvoiceMinimum } from './invoice.entity.js';
 
 export interface LineDraft {
@@ -134,7 +134,7 @@ const textOf = ({ taxableMinor, amountMinor }: { taxableMinor: bigint; amountMin
 });
 
 /** What the waterfall needs of a line among the others of its invoice. */
-export const billedLine = (line: InvoiceLine, all: readonly InvoiceLine[]): BilledLine => ({
+const billedLine = (line: InvoiceLine, all: readonly InvoiceLine[]): BilledLine => ({
   ...line,
   takenBackMinor: takenBackMinor(line, all),
   taxRates: line.taxRates?.map((rate) => ({ ...rate, percent: new Decimal(rate.percent) })),
@@ -146,7 +146,7 @@ export const takenBackMinor = ({ id }: InvoiceLine, all: readonly InvoiceLine[])
 
 /** The context of the invoice that follows this one: what it took is no longer there. */
 export function contextAfter(context: BillingContext, { invoice, bill }: DecidedInvoice): BillingContext {
-  const used = usesPeriods(invoice) ? bill.discounts.map(({ coupon }) => coupon.appliedCouponId) : [];
+  const used = couponsUsed(invoice);
   const coupons = context.coupons.map((coupon) =>
     used.includes(coupon.appliedCouponId) && coupon.periodsLeft !== null
       ? { ...coupon, periodsLeft: coupon.periodsLeft - 1 }

@@ -16,7 +16,7 @@ import { presentInvoice } from './invoice.present.js';
 
 /**
  * Writes a note with its number, its postings and the intents to refund, whose ids it returns. The caller has decided it under the
- * invoice's row lock, with no payment of the invoice under way.
+ * invoice's row lock. A payment under way that succeeds after it leaves what is too much in the wallet.
  */
 export async function issueCreditNote(
   tx: Tx,
@@ -84,7 +84,7 @@ export async function issueCreditNote(
 
   const { currency } = invoice;
   const postings = movements.issueCreditNote(decision);
-  const movement = { type: 'credit_note', referenceId: creditNoteId, postings };
+  const movement = { type: 'credit_note' as const, referenceId: creditNoteId, postings };
   const amountMinor = decision.returnedToWalletMinor;
   if (amountMinor > 0n) await returnToWallet(tx, { ...movement, invoiceId: invoice.id, amountMinor });
   else await post(tx, { ...movement, currency });

@@ -115,11 +115,18 @@ export async function lockAccount({ em, accountId }: Tx): Promise<void> {
  * The context for deciding a DRAFT anew, the account locked: what it has used up of coupons is there again, until `takeCouponPeriods`. A coupon that
  * discounts it stays, though others have used it up since; one that was removed by hand doesn't.
  */
-export async function lockDraftContext(tx: Tx, invoice: Invoice): Promise<BillingContext> {
+async function lockDraftContext(tx: Tx, invoice: Invoice): Promise<BillingContext> {
   await lockAccount(tx);
   await giveBackCouponPeriods(tx, invoice);
   const withCoupons = invoice.discounts.map(({ appliedCouponId }) => appliedCouponId);
   return (await billingContexts(tx.em, [tx.accountId], { withCoupons })).get(tx.accountId)!;
+}
+
+/** Decides a DRAFT anew over these lines; what it takes of coupons is given back and taken again. The caller holds its row. */
+export async function redecide(tx: Tx, invoice: Invoice, lines: readonly InvoiceLine[]): Promise<void> {
+  applyBill({ invoice, lines }, unfunded(await lockDraftContext(tx, invoice)));
+  await takeCouponPeriods(tx, invoice);
+  await tx.em.flush();
 }
 
 async function writeRows(tx: Tx, decided: DecidedInvoice): Promise<DecidedInvoice> {

@@ -2,11 +2,10 @@ import { Decimal } from '../domain/decimal.js';
 import { shortOfMinimum } from '../domain/minimumSpend.js';
 import { parseMoney } from '../domain/money.js';
 import type { Tx } from '../platform/db.js';
-import { applyBill, type LineDraft, lineRow } from './decideInvoice.js';
+import { type LineDraft, lineRow } from './decideInvoice.js';
 import { InvoiceLine } from './invoice.entity.js';
 import { linesOf } from './invoices.js';
-import { lockDraft, lockDraftContext, unfunded } from './issueInvoice.js';
-import { takeCouponPeriods } from './takings.js';
+import { lockDraft, redecide } from './issueInvoice.js';
 
 /**
  * Puts usage as it stands now on a DRAFT: its usage lines are replaced by these, what they fall short of the minimum spend is
@@ -18,7 +17,6 @@ export async function redraft(tx: Tx, invoiceId: string, usageLines: readonly Li
   await em.flush();
   const invoice = await lockDraft(tx, invoiceId);
   if (!invoice) throw new Error(`Invoice ${invoiceId} is final: its lines can't be replaced`);
-  const context = unfunded(await lockDraftContext(tx, invoice));
 
   const before = await linesOf(em, accountId, invoiceId);
   const usage = usageLines.map((line, position) => {
@@ -35,9 +33,7 @@ export async function redraft(tx: Tx, invoiceId: string, usageLines: readonly Li
     line.position = usage.length + i;
     if (line.kind === 'minimum_spend') fallShort(line, { spentMinor, currency: invoice.currency });
   }
-  applyBill({ invoice, lines: [...usage, ...others] }, context);
-  await takeCouponPeriods(tx, invoice);
-  await em.flush();
+  await redecide(tx, invoice, [...usage, ...others]);
 }
 
 /** A draft's line of minimum spend carries the minimum as its unit price; its last two steps are about the usage. */

@@ -10,8 +10,7 @@ import { Invoice, InvoiceLine } from './invoice.entity.js';
 import { type DraftInvoice, draftView } from './invoice.resolver.js';
 import { linesOf } from './invoices.js';
 import { issueCreditNote } from './issueCreditNote.js';
-import { lockDraftContext, unfunded } from './issueInvoice.js';
-import { takeCouponPeriods } from './takings.js';
+import { redecide, unfunded } from './issueInvoice.js';
 
 /** A credit that belongs on the invoice whose line it gives back (a part of), because that is not paid yet. */
 export interface TakeOff {
@@ -41,12 +40,7 @@ export async function takeOff(tx: Tx, credit: TakeOff): Promise<void> {
   );
   const lines = await linesOf(em, accountId, invoice.id);
   if (invoice.status === 'DRAFT') {
-    const context = unfunded(await lockDraftContext(tx, invoice));
-    const line = em.create(InvoiceLine, creditRow(credit, lines));
-    applyBill({ invoice, lines: [...lines, line] }, context);
-    await takeCouponPeriods(tx, invoice);
-    await em.flush();
-    return;
+    return redecide(tx, invoice, [...lines, em.create(InvoiceLine, creditRow(credit, lines))]);
   }
   const decision = await decideNote(em, credit, { invoice, lines });
   if (!decision) return;

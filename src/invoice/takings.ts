@@ -1,6 +1,6 @@
 import type { Tx } from '../platform/db.js';
 import { rowsOf, sql } from '../platform/sql.js';
-import { periodReasons, usesPeriods } from './billingContext.js';
+import { couponsUsed, periodReasons } from './billingContext.js';
 import type { Invoice, InvoiceLine } from './invoice.entity.js';
 
 // What an invoice takes from its account beside money: waiting items, and periods of coupons.
@@ -52,9 +52,6 @@ export async function giveBackCouponPeriods(
         where account_id = ${tx.accountId} and id = any(${used}::uuid[]) and periods_left is not null`,
   );
 }
-
-const couponsUsed = (invoice: Invoice): string[] =>
-  usesPeriods(invoice) ? invoice.discounts.map(({ appliedCouponId }) => appliedCouponId) : [];
 
 /** Gives back what a voided invoice took. */
 export async function giveBack(tx: Tx, invoice: Invoice): Promise<void> {

@@ -8,7 +8,7 @@ import { movementDocuments } from '../wallet/movementDocuments.js';
 // else has one. A movement posted twice for one document is a matter of the ledger itself (wallet/verifyLedger).
 
 const typesOf = (document: IdKind): string[] =>
-  Object.keys(movementDocuments).filter((type) => movementDocuments[type] === document);
+  Object.entries(movementDocuments).flatMap(([type, of]) => (of === document ? [type] : []));
 
 /** Every movement has the document its type speaks of. */
 const movementsHaveDocuments: LedgerCheck = (accountIds) => sql<Finding>`

@@ -2,11 +2,10 @@ import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
 import { type DiscountTerms, isDiscountable } from '../domain/discount.js';
 import type { Tx } from '../platform/db.js';
 import { usesPeriods } from './billingContext.js';
-import { applyBill, billedLine } from './decideInvoice.js';
 import { Invoice } from './invoice.entity.js';
 import { linesByInvoiceIds, linesOf } from './invoices.js';
-import { lockAccount, lockDraftContext, unfunded } from './issueInvoice.js';
-import { giveBackCouponPeriods, takeCouponPeriods } from './takings.js';
+import { lockAccount, redecide } from './issueInvoice.js';
+import { giveBackCouponPeriods } from './takings.js';
 
 // What a coupon that is taken or removed does to the drafts that wait: they come before every invoice made from now on.
 
@@ -27,12 +26,7 @@ export async function lockDrafts(tx: Tx): Promise<Invoice[]> {
 
 /** Decides drafts anew over the lines they have, one after the other: the first takes the first period of a coupon. */
 export async function redecideDrafts(tx: Tx, drafts: readonly Invoice[]): Promise<void> {
-  for (const invoice of drafts) {
-    const context = unfunded(await lockDraftContext(tx, invoice));
-    applyBill({ invoice, lines: await linesOf(tx.em, tx.accountId, invoice.id) }, context);
-    await takeCouponPeriods(tx, invoice);
-  }
-  await tx.em.flush();
+  for (const invoice of drafts) await redecide(tx, invoice, await linesOf(tx.em, tx.accountId, invoice.id));
 }
 
 /** Takes a coupon off drafts: what they have used up of it is given back. They are then to be decided anew. */
@@ -48,8 +42,5 @@ export async function draftsToDiscount(em: EntityManager, accountId: string, cou
   const drafts = await em.find(Invoice, { accountId, status: 'DRAFT' }, { disableIdentityMap: true });
   const ids = drafts.filter(usesPeriods).map(({ id }) => id);
   const lines = await linesByInvoiceIds(em, accountId, ids);
-  return ids.filter((id) => {
-    const all = lines.get(id) ?? [];
-    return all.some((line) => isDiscountable(coupon, billedLine(line, all)));
-  }).length;
+  return ids.filter((id) => lines.get(id)?.some((line) => isDiscountable(coupon, line))).length;
 }

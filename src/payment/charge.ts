@@ -12,7 +12,7 @@ import { Payment, PaymentCustomer, PaymentMethod } from './payment.entity.js';
 /** How long a charge may stay unknown before the sweep asks the provider; longer than any call to it lasts. */
 export const reconcileAfterMs = 30_000;
 
-/** A charge or refund is sent only while it can end before the sweep asks for it. */
+/** At this age a refund is no longer sent: it could not end before the sweep asks for it. */
 export const latestStartMs = reconcileAfterMs - providerDeadlineMs;
 
 /** How long before its sweep a payment may still be kept from it: far more than the clocks of two processes differ. */

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import { accountTimes, type Clock } from './clock.js';
+import { isConnectionLost, sqlState } from './connectionLoss.js';
 import { type EventDraft, writeEvents } from './eventLog.js';
 import type { Logger } from './log.js';
 
@@ -41,21 +42,10 @@ const maxAttempts = 6;
 /** Serialisation failure and deadlock: PostgreSQL says that nothing of the transaction is left, even at its COMMIT. */
 const undoneStates: ReadonlySet<string> = new Set(['40001', '40P01']);
 
-/** Connection lost, server stopping, crashed or internal error: before the COMMIT nothing is left, but one that was sent may have worked. */
-const lostStates: ReadonlySet<string> = new Set(['08006', '08003', '57P01', '57P02', 'XX000', 'ECONNRESET', 'EPIPE']);
-
-/** What the driver says without a code when it lost the connection it was using. */
-const lostMessages = /\bconnection terminated|connection error and is not queryable/i;
-
 /** Thrown inside a transaction when it lost a race that only shows at the end: the whole work runs again. */
 export class TransactionRace extends Error {
   override readonly name = 'TransactionRace';
 }
-
-export const sqlState = (error: unknown): string | undefined => {
-  const code = (error as { code?: unknown } | null)?.code;
-  return typeof code === 'string' ? code : undefined;
-};
 
 /**
  * May the whole work run again? Only when nothing can be left of this try: a COMMIT whose answer was lost may have worked, and
@@ -64,8 +54,7 @@ export const sqlState = (error: unknown): string | undefined => {
 function mayRunAgain(error: unknown, { commitSent }: { commitSent: boolean }): boolean {
   const state = sqlState(error) ?? '';
   if (error instanceof TransactionRace || undoneStates.has(state)) return true;
-  const isLost = lostStates.has(state) || (error instanceof Error && lostMessages.test(error.message));
-  return isLost && !commitSent;
+  return isConnectionLost(error) && !commitSent;
 }
 
 /** One transaction over many accounts: for set-wise work that is done the same way on each. */

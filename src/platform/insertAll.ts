@@ -16,5 +16,9 @@ export async function insertAll<Row extends object>(
   const records = rows.map((row) => Object.fromEntries(columns.map(([name, column]) => [column, row[name]])));
   const json = JSON.stringify(records, (_, value) => (typeof value === 'bigint' ? value.toString() : value));
   const table = sql.table(tableName);
-  await rowsOf(em, sql`insert into ${table} select * from jsonb_populate_recordset(null::${table}, ${json}::jsonb)`);
+  const names = sql.join(columns.map(([, column]) => sql.ref(column)));
+  await rowsOf(
+    em,
+    sql`insert into ${table} (${names}) select ${names} from jsonb_populate_recordset(null::${table}, ${json}::jsonb)`,
+  );
 }

@@ -84,11 +84,11 @@ const readDate = (text: string): string | undefined =>
 const readBigInt = (text: string): bigint | undefined =>
   integer.test(text) && BigInt.asIntN(64, BigInt(text)) === BigInt(text) ? BigInt(text) : undefined;
 
-/** A `Date` inside; printed in UTC with milliseconds. What is finer than a millisecond is cut off (`timestamptz(3)`). */
 /** RFC 3339; `undefined` for text that is no instant. */
 export const parseInstant = (text: string): Date | undefined =>
   instant.test(text) ? tryTemporal(() => new Date(Temporal.Instant.from(text).epochMilliseconds)) : undefined;
 
+/** A `Date` inside; printed in UTC with milliseconds. What is finer than a millisecond is cut off (`timestamptz(3)`). */
 export const DateTime = defineScalar<Date>({
   name: 'DateTime',
   description: 'RFC 3339 instant, UTC',
@@ -137,7 +137,7 @@ export const BigIntScalar = defineScalar<bigint>({
 export const CurrencyScalar = defineScalar<string>({
   name: 'Currency',
   description: 'ISO 4217 code',
-  expected: 'an ISO 4217 code in capitals, such as "EUR"',
+  expected: 'a string with an ISO 4217 code in capitals, such as "EUR"',
   read: (text) => (isCurrency(text) ? text : undefined),
   write: (value) => (typeof value === 'string' && isCurrency(value) ? value : undefined),
 });

@@ -4,12 +4,16 @@ import type { Pool, PoolClient } from 'pg';
 /** What a request may still wait for connections, in milliseconds. */
 interface Budget {
   leftMs: number;
+  /** How many of its waits are open, and since when at least one is: waits side by side use up the time once. */
+  waiting: number;
+  since: number;
 }
 
 const budgets = new AsyncLocalStorage<Budget>();
 
 /** Runs what one caller waits for: all its waits for connections together take no longer than this. */
-export const withWaitBudget = <T>(budgetMs: number, work: () => T): T => budgets.run({ leftMs: budgetMs }, work);
+export const withWaitBudget = <T>(budgetMs: number, work: () => T): T =>
+  budgets.run({ leftMs: budgetMs, waiting: 0, since: 0 }, work);
 
 /** Runs what nobody waits for, or many do: it waits as long as the pool lets it. */
 export const withoutWaitBudget = <T>(work: () => T): T => budgets.exit(work);
@@ -29,25 +33,39 @@ export function limitWaits(pool: Pool): void {
 }
 
 function waitWithin(budget: Budget, arriving: Promise<PoolClient>): Promise<PoolClient> {
-  const startedAt = performance.now();
+  begin(budget);
   return new Promise((resolve, reject) => {
     let isLate = false;
     const timer = setTimeout(() => {
       isLate = true;
-      budget.leftMs = 0;
+      end(budget);
       reject(new Error('timeout exceeded when trying to connect'));
     }, budget.leftMs);
+    const inTime = (answer: () => void): void => {
+      clearTimeout(timer);
+      end(budget);
+      answer();
+    };
     arriving.then(
-      (client) => {
-        if (isLate) return client.release();
-        clearTimeout(timer);
-        budget.leftMs = Math.max(0, budget.leftMs - (performance.now() - startedAt));
-        resolve(client);
-      },
-      (error: unknown) => {
-        clearTimeout(timer);
-        reject(error);
-      },
+      (client) => (isLate ? client.release() : inTime(() => resolve(client))),
+      (error: unknown) => (isLate ? undefined : inTime(() => reject(error))),
     );
   });
+}
+
+/** Uses up what has been waited until now. */
+function charge(budget: Budget): void {
+  const now = performance.now();
+  if (budget.waiting > 0) budget.leftMs = Math.max(0, budget.leftMs - (now - budget.since));
+  budget.since = now;
+}
+
+function begin(budget: Budget): void {
+  charge(budget);
+  budget.waiting += 1;
+}
+
+function end(budget: Budget): void {
+  charge(budget);
+  budget.waiting -= 1;
 }

@@ -2,7 +2,7 @@ import { LockMode } from '@mikro-orm/postgresql';
 import { Account } from '../account/account.entity.js';
 import { collectInvoice } from '../invoice/collectInvoice.js';
 import { Invoice } from '../invoice/invoice.entity.js';
-import { transact } from '../platform/db.js';
+import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { newId } from '../platform/ids.js';
 import { endSubscription } from './endSubscription.js';
@@ -17,8 +17,7 @@ import { endWaitingChange, finishChange } from './waitingChange.js';
 /**
  * Reaction to `invoice.paid`, `invoice.failed` and `invoice.uncollectible`: activation, a change that waited for its
  * payment, past due and back, and what the account's policy says when collecting has given up: the end, a pause, or
- * past due. Reads the invoice as it is now, so that late and
- * repeated events do no harm.
+ * past due. Reads the invoice as it is now, so that late and repeated events do no harm.
  */
 export async function followInvoice(
   deps: Pick<Deps, 'db' | 'clock' | 'payments' | 'log'>,
@@ -37,20 +36,10 @@ export async function followInvoice(
     const { status } = subscription;
     if (status !== 'ACTIVE' && status !== 'PAST_DUE' && status !== 'PAUSED') return undefined;
     if (invoice.status === 'UNCOLLECTIBLE') {
-      // Given up as its period ended: no other has begun, and none is begun by being late.
-      const late = status !== 'PAUSED' && tx.now > subscription.periodEnd;
-      const at = late ? subscription.periodEnd : tx.now;
-      // Of what was given up all stays owed; a later renewal that is not paid yet is owed for the days used.
-      const paid = (await paidFee(tx.em, subscription)).filter(({ status }) => status === 'OPEN' || status === 'DRAFT');
       const { dunningEnd } = await tx.em.findOneOrFail(Account, { id: accountId });
-      if (dunningEnd === 'cancel' || (dunningEnd === 'pause' && subscription.cancelAt)) {
-        await endWaitingChange(tx, subscription);
-        return endSubscription(tx, subscription, { at, paid, invoiceId: newId() });
-      }
-      if (dunningEnd === 'pause' && status !== 'PAUSED') {
-        await endWaitingChange(tx, subscription);
-        return stopForPause(tx, subscription, { at, resumeAt: null, paid, invoiceId: newId() });
-      }
+      const ends = dunningEnd === 'cancel' || (dunningEnd === 'pause' && subscription.cancelAt != null);
+      const pauses = !ends && dunningEnd === 'pause' && status !== 'PAUSED';
+      if (ends || pauses) return stop(tx, subscription, { ends });
     }
     if (status === 'PAUSED') return undefined;
     const standing = (await failsToPay(tx.em, subscription)) ? 'PAST_DUE' : 'ACTIVE';
@@ -66,4 +55,19 @@ export async function followInvoice(
     return undefined;
   });
   await collectInvoice(deps, { accountId, paymentId });
+}
+
+/** Ends or pauses a subscription whose collecting has given up. Returns what to collect of the usage. */
+async function stop(tx: Tx, subscription: Subscription, { ends }: { ends: boolean }): Promise<string | undefined> {
+  await endWaitingChange(tx, subscription); // first: one that has been paid moves the period, and takes back of its fee
+  // Given up as its period ended: no other has begun, and none is begun by being late.
+  const late = subscription.status !== 'PAUSED' && tx.now > subscription.periodEnd;
+  const at = late ? subscription.periodEnd : tx.now;
+  // Of what was given up all stays owed; a later renewal that is not paid yet is owed for the days used.
+  const fees = await paidFee(tx.em, subscription);
+  const paid = fees.filter(({ status }) => status === 'OPEN' || status === 'DRAFT');
+  const stopping = { at, paid, invoiceId: newId() };
+  return ends
+    ? endSubscription(tx, subscription, stopping)
+    : stopForPause(tx, subscription, { ...stopping, resumeAt: null });
 }

@@ -17,6 +17,7 @@ import { closeWindows, openWindows } from '../usage/windows.js';
 import { beginAgain } from './beginAgain.js';
 import { decideRenewal, minimumOf } from './decide.js';
 import { endSubscription } from './endSubscription.js';
+import { graceEnd } from './finalInvoice.js';
 import { followInvoice } from './followInvoice.js';
 import type { Renewed, SubscriptionKey } from './renewBatch.js';
 import { fieldsOf, readState, reschedule } from './state.js';
@@ -182,7 +183,7 @@ async function issueRenewal(
     period: { start: subscription.periodStart, end: subscription.periodEnd },
   };
   return graceHours > 0
-    ? draftInvoice(tx, { ...draft, finalizeAt: new Date(at.getTime() + graceHours * 3_600_000) })
+    ? draftInvoice(tx, { ...draft, finalizeAt: graceEnd(at, graceHours) })
     : issueInvoice(tx, {
         ...draft,
         issuedAt: at,

@@ -59,10 +59,10 @@ export function renewBatch(deps: Pick<Deps, 'db' | 'clock'>, keys: readonly Subs
     const plain = renewals.filter(
       (renewal) => !retried.has(renewal.subscription.id) && canRenewBySet(renewal, many.of(renewal.account.id).now),
     );
-    const leftIds = new Set(due.map(({ id }) => id)).difference(new Set(plain.map((r) => r.subscription.id)));
+    const plainIds = new Set(plain.map((renewal) => renewal.subscription.id));
     return {
       renewed: plain.length === 0 ? [] : await renewAll(many, plain),
-      left: due.filter(({ id }) => leftIds.has(id)).map(keyOf),
+      left: due.filter(({ id }) => !plainIds.has(id)).map(keyOf),
     };
   });
 }

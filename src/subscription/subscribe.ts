@@ -5,7 +5,7 @@ import { currentPlan, featuresOf, planById } from '../catalog/plans.js';
 import { BillingError, invalid } from '../domain/errors.js';
 import { collectInvoice, voidInvoice } from '../invoice/collectInvoice.js';
 import { Invoice } from '../invoice/invoice.entity.js';
-import { issueInvoice, lockFunds } from '../invoice/issueInvoice.js';
+import { issueInvoice } from '../invoice/issueInvoice.js';
 import { paymentError } from '../payment/charge.js';
 import { Payment, PaymentMethod } from '../payment/payment.entity.js';
 import { defaultPaymentMethod } from '../payment/paymentMethods.js';
@@ -17,6 +17,7 @@ import { claimKey, inFlight, storedAnswer } from '../platform/idempotency.js';
 import { newId } from '../platform/ids.js';
 import { checkQuote, inputHashOf, openQuote } from '../platform/quote.js';
 import { openWindows } from '../usage/windows.js';
+import { lockWallet } from '../wallet/wallets.js';
 import { decideSubscribe } from './decide.js';
 import { checkQuantity } from './lines.js';
 import { fingerprintOf, quotedAmounts } from './quote.js';
@@ -90,7 +91,7 @@ export async function subscribe(deps: Needs, actor: Actor, input: SubscribeInput
       inputHash: inputHashOf(request),
       now: tx.now,
     });
-    await lockFunds(tx); // what is quoted below is what the invoice takes
+    await lockWallet(tx); // with the account's row: what is quoted below is what the invoice takes
 
     // decide
     const at = quote?.at ?? tx.now;

@@ -24,8 +24,11 @@ export function recount(em: EntityManager, window: Counted): Promise<Count> {
 }
 
 /** The events that count in a window. */
-const eventsOf = ({ accountId, id }: Counted) =>
+export const eventsOf = ({ accountId, id }: Pick<Counted, 'accountId' | 'id'>) =>
   sql`usage_event where account_id = ${accountId} and window_id = ${id} and voided_at is null`;
+
+/** The order in which the last reading comes first; of two at one instant the one that was accepted last. */
+export const lastFirst = sql`order by occurred_at desc, watermark desc, position desc, recorded_at desc, id desc`;
 
 async function sumsOf(em: EntityManager, window: Counted): Promise<Count> {
   const [row] = await rowsOf(
@@ -53,7 +56,7 @@ async function latestOf(em: EntityManager, window: Counted): Promise<Count> {
     sql<{ n: number; value: string | null; at: string | null }>`
       select (select count(*) from ${eventsOf(window)})::int as n, last.value, last.occurred_at as at
       from (select) one left join lateral (select value, occurred_at from ${eventsOf(window)}
-        order by occurred_at desc, watermark desc, position desc, recorded_at desc, id desc limit 1) last on true`,
+        ${lastFirst} limit 1) last on true`,
   );
   const { n, value, at } = row!;
   const events =

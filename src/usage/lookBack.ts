@@ -2,6 +2,7 @@ import { readingsOf } from '../domain/aggregate.js';
 import { Decimal } from '../domain/decimal.js';
 import type { Tx } from '../platform/db.js';
 import { instantOf, rowsOf, sql } from '../platform/sql.js';
+import { eventsOf, lastFirst } from './countedEvents.js';
 import type { LockedWindow } from './lockedWindows.js';
 import { type DatedUsageEvent, propertyText } from './usageEvent.js';
 
@@ -69,17 +70,15 @@ export async function withReadings(
 }
 
 async function readingsAround({ em, accountId }: Tx, { id }: LockedWindow, times: readonly Date[]) {
-  const counted = sql`select id, value, occurred_at, watermark, position, recorded_at from usage_event
-    where account_id = ${accountId} and window_id = ${id} and voided_at is null`;
-  const lastFirst = sql`order by occurred_at desc, watermark desc, position desc, recorded_at desc, id desc limit 1`;
+  const counted = sql`select id, value, occurred_at, watermark, position, recorded_at from ${eventsOf({ accountId, id })}`;
   const rows = await rowsOf(
     em,
     sql<{ value: string; occurred_at: string }>`
       select value, occurred_at from (
         select beside.* from (select distinct at from unnest(${[...times]}::timestamptz[]) as given (at)) asked cross join lateral (
-          (${counted} and occurred_at <= asked.at ${lastFirst})
+          (${counted} and occurred_at <= asked.at ${lastFirst} limit 1)
           union all (${counted} and occurred_at > asked.at order by occurred_at, watermark, position, recorded_at, id limit 1)) beside
-        union (${counted} ${lastFirst})) around
+        union (${counted} ${lastFirst} limit 1)) around
       order by watermark, position, recorded_at, id`,
   );
   return rows.map((row) => ({

@@ -1,7 +1,7 @@
 import { Decimal, parseDecimal } from '../domain/decimal.js';
 import { invalid } from '../domain/errors.js';
 import { isRawNumber, parseExact, plainDigits, type RawNumber } from '../platform/exactJson.js';
-import { DateTime } from '../platform/scalars.js';
+import { parseInstant } from '../platform/scalars.js';
 
 export interface UsageEventInput {
   transactionId: string;
@@ -63,13 +63,7 @@ export function parseUsageEvent(input: UsageEventInput): ParsedUsageEvent {
 }
 
 /** An invalid Date for what isn't RFC 3339: then that event alone is rejected, and not its neighbours. */
-export function timestampOf(text: string): Date {
-  try {
-    return DateTime.parseValue(text);
-  } catch {
-    return new Date(Number.NaN);
-  }
-}
+export const timestampOf = (text: string): Date => parseInstant(text) ?? new Date(Number.NaN);
 
 /** PostgreSQL's text holds neither a zero byte nor half of a surrogate pair. */
 export const isStorable = (text: string): boolean => !text.includes('\0') && text.isWellFormed();

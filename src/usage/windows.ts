@@ -60,7 +60,8 @@ export async function changedWindow(
     const isCut = periodStart < period.start; // a new period begins with the change
     const end = withdrawnAt ?? (isCut ? period.start : at > periodStart ? at : periodStart);
     const ended = await movedPeriod(em, window, { start: periodStart, end });
-    const periodEnd = isCut ? period.start : period.end;
+    const cutAt = window.periodEnd < period.start ? window.periodEnd : period.start; // a second change leaves the first's end
+    const periodEnd = isCut ? cutAt : period.end;
     return { ...ended, periodEnd, withdrawnAt: end, limit, overage, charge };
   }
   const start = periodStart < period.start ? period.start : periodStart;
@@ -77,15 +78,14 @@ export async function changeWindowLimits(tx: Tx, terms: WindowTerms): Promise<vo
   const windows = await lockOpenWindows(tx, terms.subscriptionId);
   for (const window of windows) {
     const { periodStart, withdrawnAt } = window;
-    const after = await changedWindow(tx.em, window, { ...terms, at: tx.now });
-    if (periodStart < after.periodStart) {
-      Object.assign(window, after);
+    Object.assign(window, await changedWindow(tx.em, window, { ...terms, at: tx.now }));
+    if (periodStart < window.periodStart) {
       await tx.em.flush(); // makes room for the one left behind: a metric has one window at a start
       tx.em.create(UsageWindow, {
         ...window,
         id: newId(),
         periodStart,
-        periodEnd: withdrawnAt ?? after.periodStart,
+        periodEnd: withdrawnAt ?? window.periodStart,
         withdrawnAt: null,
         closedAt: tx.now,
         used: '0',
@@ -98,8 +98,7 @@ export async function changeWindowLimits(tx: Tx, terms: WindowTerms): Promise<vo
         firedPercents: [],
       });
     }
-    Object.assign(window, after);
-    if (after.withdrawnAt == null) fireThresholds(tx, window, terms.timeZone);
+    if (window.withdrawnAt == null) fireThresholds(tx, window, terms.timeZone);
   }
   await openWindows(tx, { ...terms, features: withoutWindow(terms.features, windows) });
 }

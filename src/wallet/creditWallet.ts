@@ -3,6 +3,7 @@ import type { Posting } from '../domain/ledger.js';
 import type { Tx } from '../platform/db.js';
 import { type NewGrant, takenFor } from './grants.js';
 import { post, walletBalance } from './ledger.js';
+import type { MovementType } from './movementDocuments.js';
 import type { Wallet } from './wallet.entity.js';
 import { presentWallet } from './wallet.present.js';
 import { lockWallet, lookAgain } from './wallets.js';
@@ -16,7 +17,7 @@ interface Moved {
 /** Adds credit to the wallet: a movement and the grant it opens. The caller tells of it. */
 export async function creditWallet(
   tx: Tx,
-  { type, postings, grant }: { type: string; postings: readonly Posting[]; grant: NewGrant },
+  { type, postings, grant }: { type: MovementType; postings: readonly Posting[]; grant: NewGrant },
 ): Promise<Moved> {
   const wallet = await lockWallet(tx);
   const { currency } = wallet;
@@ -35,7 +36,7 @@ export async function returnToWallet(
     invoiceId,
     amountMinor,
     ...movement
-  }: { type: string; referenceId: string; postings: readonly Posting[]; invoiceId: string; amountMinor: bigint },
+  }: { type: MovementType; referenceId: string; postings: readonly Posting[]; invoiceId: string; amountMinor: bigint },
 ): Promise<void> {
   const { em, accountId, now } = tx;
   const wallet = await lockWallet(tx);

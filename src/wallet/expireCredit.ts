@@ -23,10 +23,11 @@ type Needs = Pick<Deps, 'db' | 'clock' | 'log'>;
  */
 export async function expireDueCredit(deps: Needs, of: SweepOf = {}): Promise<number> {
   let total = 0;
+  const failed = new Set<string>();
   for (;;) {
-    const finished = await expireBatch(deps, await dueGrants(deps, of));
-    total += finished;
-    if (finished === 0) return total;
+    const due = await dueGrants(deps, of, failed);
+    if (due.length === 0) return total;
+    total += await expireBatch(deps, due, failed);
   }
 }
 
@@ -38,8 +39,8 @@ interface GrantKey {
 
 const batchSize = 100;
 
-/** The grant of each account that has been due the longest; the accounts in the order of that. */
-async function dueGrants({ db, clock }: Needs, of: SweepOf): Promise<GrantKey[]> {
+/** The grant of each account that has been due the longest; the accounts in the order of that. None that has failed in this run. */
+async function dueGrants({ db, clock }: Needs, of: SweepOf, failed: ReadonlySet<string>): Promise<GrantKey[]> {
   const em = db.orm.em.fork();
   const now = await sweepNow(em, clock, of.accountId);
   const rows = await rowsOf(
@@ -47,26 +48,30 @@ async function dueGrants({ db, clock }: Needs, of: SweepOf): Promise<GrantKey[]>
     sql<{ account_id: string; id: string }>`
       select account_id, id from (
         select distinct on (account_id) account_id, id, expiry_due_at from wallet_grant
-        where expiry_due_at <= ${now} and ${sweptRows('wallet_grant', of)} order by account_id, expiry_due_at, id) first
+        where expiry_due_at <= ${now} and ${sweptRows('wallet_grant', of)} and not id = any(${[...failed]}::uuid[])
+        order by account_id, expiry_due_at, id) first
       order by expiry_due_at, id limit ${batchSize}`,
   );
   return rows.map(({ account_id: accountId, id }) => ({ accountId, id }));
 }
 
-async function expireBatch(deps: Needs, rows: readonly GrantKey[]): Promise<number> {
+async function expireBatch(deps: Needs, rows: readonly GrantKey[], failed: Set<string>): Promise<number> {
   const expire = (some: readonly GrantKey[]): Promise<void> =>
     transactMany(
       deps,
       some.map(({ accountId }) => accountId),
       (many) => expireGrants(many, some),
     );
-  if (rows.length === 0) return 0;
   try {
     await expire(rows);
     return rows.length;
   } catch (error) {
     deps.log.warn({ err: error, grants: rows.length }, 'credit could not be expired by the set; one by one then');
-    return finishEach(deps.log, rows, (row) => expire([row]));
+    for (const { id } of rows) failed.add(id);
+    return finishEach(deps.log, rows, async (row) => {
+      await expire([row]);
+      failed.delete(row.id);
+    });
   }
 }
 

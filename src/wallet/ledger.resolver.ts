@@ -25,7 +25,7 @@ import {
   ledgerMovements,
   ledgerStatement,
 } from './ledgerStatement.js';
-import { movementDocuments } from './movementDocuments.js';
+import { documentIdOf } from './movementDocuments.js';
 import { ledgerAccountKinds } from './wallet.entity.js';
 
 const LedgerAccountKindEnum = enumOf(ledgerAccountKinds.map((kind) => kind.toUpperCase()));
@@ -92,9 +92,8 @@ export class LedgerMovementResolver {
   }
 
   @FieldResolver(() => ID, { nullable: true, description: 'The payment, invoice, credit note or refund behind it' })
-  referenceId(@Root() { type, referenceId }: LedgerMovement): string | null {
-    const kind = movementDocuments[type];
-    return kind == null ? null : publicId(kind, referenceId);
+  referenceId(@Root() movement: LedgerMovement): string | null {
+    return documentIdOf(movement);
   }
 
   @FieldResolver(() => [LedgerPostingType])

@@ -4,14 +4,10 @@ import type { Tx } from '../platform/db.js';
 import { newId } from '../platform/ids.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import { bookGrants, effectMinor, type GrantEffect } from './grants.js';
+import type { MovementType } from './movementDocuments.js';
 
 export interface Movement {
-  /**
-   * `top_up`, `credit`, `invoice_issued`, `invoice_payment`, `wallet_payment`, `invoice_voided`, `wallet_payment_returned`,
-   * `credit_note`, `credit_note_voided`, `credit_applied`, `credit_returned`, `refund`, `refund_failed`, `refund_returned`,
-   * `credit_expired`, `hold_captured`, `top_up_refund`
-   */
-  type: string;
+  type: MovementType;
   currency: string;
   /** The payment, invoice, credit note or refund behind it. A second movement of the same type for it is refused by the database. */
   referenceId: string;
@@ -22,16 +18,14 @@ export interface Movement {
 
 /**
  * Posts a movement: one transaction row, its postings, and the balances of the ledger accounts they touch. The database
- * refuses a wallet below zero. Returns the transaction's id.
+ * refuses a wallet below zero.
  */
-export async function post(tx: Tx, movement: Movement): Promise<string> {
-  const [id] = await postAll(tx.em, [{ tx, movement }]);
-  return id!;
-}
+export const post = (tx: Tx, movement: Movement): Promise<void> => postAll(tx.em, [{ tx, movement }]);
 
 /**
- * Posts one movement for each of many accounts, by one statement, and what they do to the grants of the wallets by one or two. The ledger accounts are locked in a fixed order; within one
- * account, a second movement needs a second call, because a statement sees no balance that it has itself changed.
+ * Posts one movement for each of many accounts, by one statement, and what they do to the grants of the wallets by one or two.
+ * The ledger accounts are locked in a fixed order; within one account, a second movement needs a second call, because a
+ * statement sees no balance that it has itself changed.
  *
  * What leaves the wallet is an update of its own: an upsert proposes a row with the bare amount, and PostgreSQL holds that
  * row against the check (no balance below zero) before it looks for the conflict.
@@ -39,9 +33,9 @@ export async function post(tx: Tx, movement: Movement): Promise<string> {
 export async function postAll(
   em: EntityManager,
   movements: readonly { tx: Pick<Tx, 'accountId' | 'now'>; movement: Movement }[],
-): Promise<string[]> {
+): Promise<void> {
   await em.flush();
-  if (movements.length === 0) return [];
+  if (movements.length === 0) return;
   const posted = movements.map(({ tx, movement }) => {
     assertBalanced(movement.postings, movement.currency);
     const walletAmountMinor = movement.postings.find((p) => p.account === 'wallet')?.amountMinor ?? 0n;
@@ -104,7 +98,6 @@ export async function postAll(
       grants ? [{ subjectId: referenceId, ...grants, accountId, now, currency, transactionId: id }] : [],
     ),
   );
-  return posted.map((m) => m.id);
 }
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

@@ -4,6 +4,8 @@ import { type Actor, requireScope } from '../platform/actor.js';
 import { transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { claimKey } from '../platform/idempotency.js';
+import { walletBalance } from './ledger.js';
+import { presentWallet } from './wallet.present.js';
 import { lockWallet } from './wallets.js';
 
 export interface LowBalanceThresholdInput {
@@ -31,6 +33,8 @@ export async function setLowBalanceThreshold(
     wallet.lowThresholdMinor = threshold?.minorUnits ?? null;
     wallet.isLow = false;
     wallet.lowDueAt = tx.now;
+    const balanceMinor = await walletBalance(tx.em, { accountId: tx.accountId, currency: wallet.currency });
+    tx.emit({ type: 'wallet.updated', data: presentWallet({ wallet, balanceMinor }) });
     return { replayed: false };
   });
 }

@@ -22,7 +22,7 @@ export function presentWallet({ wallet, balanceMinor }: { wallet: Wallet; balanc
   };
 }
 
-/** REST shape of a grant; with its wallet the `data` of its events. */
+/** A grant as its events show it, beside the wallet. */
 export function presentGrant(grant: WalletGrant) {
   const amount = (minorUnits: bigint) => rawNumber(majorUnits({ minorUnits, currency: grant.currency }));
   return {
@@ -39,7 +39,7 @@ export function presentGrant(grant: WalletGrant) {
   };
 }
 
-/** REST shape of a hold; also the `data` of its events. */
+/** The `data` of a hold's events. */
 export function presentHold(hold: WalletHold) {
   const amount = (minorUnits: bigint) => rawNumber(majorUnits({ minorUnits, currency: hold.currency }));
   return {

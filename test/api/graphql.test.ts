@@ -738,6 +738,8 @@ describe('errors', () => {
       'timeout exceeded when trying to connect',
       'Connection terminated unexpectedly',
       'Connection terminated due to connection timeout',
+      'Client has encountered a connection error and is not queryable',
+      'Client was closed and is not queryable',
     ]) {
       expect(billingErrorOf(new Error(message), 'r1').code).toBe('UNAVAILABLE');
     }

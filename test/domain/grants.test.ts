@@ -1,5 +1,8 @@
 import fc from 'fast-check';
-import { type BurnableGrant, burn, burnsBefore, capture, giveBack, spendable, upTo } from '../../src/domain/grants.js';
+import { type BurnableGrant, burn, burnsBefore, capture, giveBack, upTo } from '../../src/domain/grants.js';
+
+const spendable = (grants: readonly BurnableGrant[]): bigint =>
+  grants.reduce((sum, { freeMinor }) => sum + freeMinor, 0n);
 
 const at = (day: number): Date => new Date(Date.UTC(2026, 3, day));
 const now = at(10);

@@ -113,7 +113,7 @@ export const mutants: readonly Mutant[] = [
     ],
     test: caughtBy(
       'test/domain/split.test.ts',
-      'the parts sum to the whole, none is a unit or more from its share, and none exceeds its weight',
+      'the parts sum to the whole, only the largest get more than their share, and none exceeds its weight',
     ),
   },
   {

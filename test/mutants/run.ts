@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { text } from '../../bench/options.js';
 import { columns } from '../../src/cliTerminal.js';
 import { type Mutant, mutants } from './mutants.js';
 
@@ -19,8 +20,7 @@ const copied = [
   'schema.graphql',
 ];
 
-const at = process.argv.indexOf('--only');
-const only = at < 0 ? '' : (process.argv[at + 1] ?? '');
+const only = text('only', '');
 const chosen = mutants.filter(({ name }) => name.includes(only));
 if (chosen.length === 0)
   throw new Error(`--only '${only}' fits none of: ${mutants.map(({ name }) => name).join(' · ')}`);
@@ -114,8 +114,16 @@ function run(files: readonly string[], names: readonly string[]): { failed: stri
   const { stderr } = spawnSync(
     process.execPath,
     [
-      ...['--disable-warning=ExperimentalWarning', '--experimental-vm-modules', 'node_modules/jest/bin/jest.js'],
-      ...['-i', '--forceExit', '--json', '--outputFile', results, '-t', `(${escaped.join('|')})$`],
+      ...[
+        'node_modules/jest/bin/jest.js',
+        '-i',
+        '--forceExit',
+        '--json',
+        '--outputFile',
+        results,
+        '-t',
+        `(${escaped.join('|')})$`,
+      ],
       ...files.map((file) => path.join('dist', file.replace(/\.ts$/, '.js'))),
     ],
     { cwd: folder, encoding: 'utf8', env: { ...process.env, NODE_OPTIONS: '' } },

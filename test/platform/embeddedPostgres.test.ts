@@ -4,8 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import pg from 'pg';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/platform/embeddedPostgres.js';
-import { tmpDataDir } from '../support/cluster.js';
-import { removeCluster } from '../support/globalSetup.js';
+import { removeCluster, tmpDataDir } from '../support/cluster.js';
 import { until } from '../support/world.js';
 
 const dataDir = tmpDataDir('billing-shared-pg');

@@ -14,8 +14,7 @@ import { rowsOf, sql } from '../../src/platform/sql.js';
 import { checkForgettable, forgetSimulation } from '../../src/simulateForget.js';
 import { topUp } from '../../src/wallet/topUp.js';
 import { usd } from '../support/billing.js';
-import { tmpDataDir } from '../support/cluster.js';
-import { removeCluster } from '../support/globalSetup.js';
+import { removeCluster, tmpDataDir } from '../support/cluster.js';
 import { startWorld, until, type World } from '../support/world.js';
 
 const refused = { code: '42501' };

@@ -36,6 +36,21 @@ test('a caller without any budget left still gets a connection that is free', as
   });
 });
 
+test('waits side by side use the budget up once', async () => {
+  const wide = new pg.Pool({ connectionString: process.env.TEST_PG_URL!, max: 4, connectionTimeoutMillis: 10_000 });
+  limitWaits(wide);
+  const holders = await Promise.all(Array.from({ length: 4 }, () => wide.connect()));
+  await withWaitBudget(1_500, async () => {
+    const waiting = Array.from({ length: 4 }, () => wide.connect());
+    setTimeout(() => holders.map((client) => client.release()), 500);
+    const clients = await Promise.all(waiting); // four waits of half a second: more than the budget one after the other
+    const next = wide.connect();
+    setTimeout(() => clients.map((client) => client.release()), 300);
+    (await next).release();
+  });
+  await wide.end();
+});
+
 test('what a caller sets going for others does not wait on its budget', async () => {
   const holder = await pool.connect();
   const waiting = withWaitBudget(20, () => withoutWaitBudget(() => pool.connect()));

@@ -89,6 +89,7 @@ export async function provePreview(life: Life): Promise<{ operation: string; out
     await advanceLife(life, new Date((await nowOf(life)).getTime() + random.int(1, 14 * 60_000)));
   } else if (between) await act(life, between);
 
+  const drafts = await stopDrafts(life);
   const before = await spendable(life, { replaces: operation !== 'topUp' && operation !== 'applyCoupon' });
   let done: Done | undefined;
   const failed = await refusalOf(async () => {
@@ -101,7 +102,7 @@ export async function provePreview(life: Life): Promise<{ operation: string; out
       assert.equal(failed?.code, refused?.code, `${operation}: preview and change are refused alike`);
     return { operation, outcome: shown ? 'stale' : 'refused' };
   }
-  await compare(life, { shown, done, before, operation });
+  await compare(life, { shown, done, before, drafts, operation });
   if (between === undefined && !done.error && operation !== 'topUp') await compareNext(life, shown, operation);
   return { operation, outcome: 'equal' };
 }
@@ -121,11 +122,26 @@ async function spendable({ world, account }: Life, { replaces }: { replaces: boo
   );
 }
 
+/** What waits of subscriptions that ended or were paused. */
+const stopDrafts = ({ world, account }: Life): Promise<Invoice[]> =>
+  world.deps.db.orm.em.fork().find(Invoice, {
+    accountId: account.id,
+    status: 'DRAFT',
+    reason: { $in: ['subscription_cancel', 'subscription_pause'] },
+  });
+
 /** Charged, credited and invoiced is what was shown. */
 async function compare(
-  { world, account }: Life,
-  { shown, done, before, operation }: { shown: PreviewAnswer; done: Done; before: bigint; operation: string },
+  life: Life,
+  {
+    shown,
+    done,
+    before,
+    drafts,
+    operation,
+  }: { shown: PreviewAnswer; done: Done; before: bigint; drafts: readonly Invoice[]; operation: string },
 ): Promise<void> {
+  const { world, account } = life;
   const em = world.deps.db.orm.em.fork();
   const invoice = done.invoiceId
     ? await em.findOneOrFail(Invoice, { accountId: account.id, id: done.invoiceId })
@@ -146,13 +162,8 @@ async function compare(
     shown.invoice && sums(shown.invoice, shown.invoice.draftLines),
     `${operation}: the invoice is the one that was shown`,
   );
-  const [draft = null] = shown.draft
-    ? await em.find(
-        Invoice,
-        { accountId: account.id, status: 'DRAFT', reason: { $in: ['subscription_cancel', 'subscription_pause'] } },
-        { orderBy: { createdAt: 'desc', id: 'desc' }, limit: 1 },
-      )
-    : [];
+  // Also where none was shown: then there must be none.
+  const [draft = null] = (await stopDrafts(life)).filter(({ id }) => !drafts.some((earlier) => earlier.id === id));
   const waiting = draft
     ? await em.find(InvoiceLine, { accountId: account.id, invoiceId: draft.id }, { orderBy: { position: 'asc' } })
     : [];

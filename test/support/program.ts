@@ -9,7 +9,7 @@ export interface Program {
   /** Everything printed so far. */
   stdout(): string;
   stderr(): string;
-  /** Waits for a text on stdout (at most 20 s, unless said) and returns the match. */
+  /** Waits for a text on stdout (at most 40 s, unless said) and returns the match. */
   printed(pattern: RegExp, withinMs?: number): Promise<RegExpExecArray>;
   /** Sends a signal and waits for the end; returns the exit code. */
   stop(signal?: NodeJS.Signals): Promise<number | null>;

@@ -159,7 +159,8 @@ async function withinReason(stopping: Promise<void>): Promise<void> {
   clearTimeout(timer);
 }
 
-async function asAdmin(base: string, work: (admin: pg.Client) => Promise<unknown>): Promise<void> {
+/** Works on the cluster's own database, where databases are made. */
+export async function asAdmin(base: string, work: (admin: pg.Client) => Promise<unknown>): Promise<void> {
   const admin = new pg.Client({ connectionString: base.replace(/[^/]+$/, 'postgres') });
   await admin.connect();
   try {

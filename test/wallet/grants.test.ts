@@ -232,6 +232,26 @@ describe('expiry', () => {
     }
   });
 
+  test('of one that can not be taken keeps no other waiting', async () => {
+    const [broken, other] = [await world.account(), await world.account()];
+    for (const [account, day] of [
+      [broken, 5],
+      [other, 6],
+    ] as const)
+      await give(world, account, '1.00', { expiresAt: april(day) });
+    await world.rows(
+      sql`update ledger_account set balance_minor = 0 where account_id = ${broken.id} and kind = 'wallet'`,
+    );
+    world.clock.set(april(7));
+    expect(await expireDueCredit(world.deps)).toBe(1);
+    expect([await leftOf(world, broken), await leftOf(world, other)]).toEqual([['granted 100'], ['granted 0']]);
+    await world.rows(
+      sql`update ledger_account set balance_minor = 100 where account_id = ${broken.id} and kind = 'wallet'`,
+    );
+    expect(await expireDueCredit(world.deps)).toBe(1);
+    await expectSoundLedger(world, broken.id);
+  });
+
   test('of one that is spent is no movement and no event', async () => {
     const account = await world.account();
     await give(world, account, '1.00', { expiresAt: april(5) });

@@ -60,10 +60,11 @@ export async function spendAtOnce(world: FaultWorld): Promise<Run> {
   const startedAt = performance.now();
   const spend = async (i: number): Promise<void> => {
     const items = [{ description: 'Spend', amount: { amount: '1.00', currency: 'USD' } }];
-    for (;;) {
+    for (const until = Date.now() + 60_000; ; ) {
       const input = { idempotencyKey: `spend ${i}`, items };
       const { code } = await askTimed(world.url, token, query, { input }, { 'billing-account': account.publicId });
       if (code === 'DONE') return;
+      if (Date.now() > until) throw new Error(`spend ${i} is not done after 60 s, the last answer: ${code}`);
       await sleep(100);
     }
   };

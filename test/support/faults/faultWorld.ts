@@ -4,10 +4,9 @@ import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import pg from 'pg';
 import { createKey } from '../../../src/account/apiKeys.js';
 import { createAccount } from '../../../src/account/createAccount.js';
-import { type Core, migrate, openCore } from '../../../src/app.js';
+import { type Core, openCore } from '../../../src/app.js';
 import { parseCatalog } from '../../../src/catalog/catalogFile.js';
 import { publishCatalog } from '../../../src/catalog/publishCatalog.js';
 import { readConfig } from '../../../src/config.js';
@@ -15,14 +14,14 @@ import { addPaymentMethod } from '../../../src/payment/addPaymentMethod.js';
 import { type Actor, systemActor } from '../../../src/platform/actor.js';
 import { clockAt } from '../../../src/platform/clock.js';
 import type { Deps } from '../../../src/platform/deps.js';
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../../src/platform/embeddedPostgres.js';
 import { publicId } from '../../../src/platform/ids.js';
 import { createLogger } from '../../../src/platform/log.js';
 import { rowsOf, type sql } from '../../../src/platform/sql.js';
 import { freshKey, testCatalogYaml } from '../billing.js';
-import { removeCluster } from '../globalSetup.js';
+import { removeCluster, startAgain, startTemplateCluster } from '../cluster.js';
 import { type Program, startProgram } from '../program.js';
 import { type StripeStandin, startStripeStandin } from '../stripeStandin/standin.js';
+import { asAdmin } from '../world.js';
 import { type PgProxy, startPgProxy } from './pgProxy.js';
 
 const secrets = { STRIPE_SECRET_KEY: 'sk_test_x', STRIPE_WEBHOOK_SECRET: 'whsec_test' };
@@ -70,13 +69,9 @@ export interface FaultWorld {
 }
 
 export async function startFaultCluster(): Promise<FaultCluster> {
-  const dataDir = path.join(os.tmpdir(), `billing-faults-pg-${process.pid}`);
-  removeCluster(dataDir);
-  const start = (port?: number): Promise<EmbeddedPostgres> =>
-    startEmbeddedPostgres({ dataDir, durable: false, database: 'template_billing', ...(port ? { port } : {}) });
-  let postgres = await start();
-  const { port, url } = postgres;
-  await migrate({ databaseUrl: url, log: createLogger('warn') });
+  const { pg, dataDir } = await startTemplateCluster('billing-faults-pg');
+  const { port, url } = pg;
+  let postgres = pg;
   return {
     url,
     port,
@@ -86,7 +81,7 @@ export async function startFaultCluster(): Promise<FaultCluster> {
       while (fs.existsSync(path.join(dataDir, 'postmaster.pid')) && isAlive(pid)) await sleep(20);
     },
     startAgain: async () => {
-      postgres = await start(port);
+      postgres = await startAgain(dataDir, port);
     },
     stop: async () => {
       await postgres.stop();
@@ -183,16 +178,6 @@ export async function startFaultWorld(
       if (!process.env.FAULTS_LOG) fs.rmSync(logFile, { force: true });
     },
   };
-}
-
-async function asAdmin(base: string, work: (admin: pg.Client) => Promise<unknown>): Promise<void> {
-  const admin = new pg.Client({ connectionString: base.replace(/[^/]+$/, 'postgres') });
-  await admin.connect();
-  try {
-    await work(admin);
-  } finally {
-    await admin.end();
-  }
 }
 
 function freePort(): Promise<number> {
