@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import Fastify, { type FastifyInstance } from 'fastify';
 import type { Deps } from '../platform/deps.js';
 import { rowsOf, sql } from '../platform/sql.js';
-import { withWaitBudget } from '../platform/waitBudget.js';
+import { type WaitBudget, waitBudget, withWaitBudget } from '../platform/waitBudget.js';
 import { registerGraphQL } from './graphql.js';
 import { sendProblem } from './problem.js';
 import { registerProviderWebhook } from './providerWebhook.js';
@@ -49,8 +49,15 @@ export async function createServer(
       'cache-control': 'no-store',
     });
   });
-  // After the body is here: its events belong to the connection, and would lose the budget again.
-  app.addHook('preValidation', (_request, _reply, done) => withWaitBudget(waitBudgetMs, done));
+  // Once from the beginning, as whoever asks is looked up there, and again when the body is here: its events belong to the
+  // connection, and lose the budget.
+  const budgets = new WeakMap<object, WaitBudget>();
+  app.addHook('onRequest', (request, _reply, done) => {
+    const budget = waitBudget(waitBudgetMs);
+    budgets.set(request, budget);
+    withWaitBudget(budget, done);
+  });
+  app.addHook('preValidation', (request, _reply, done) => withWaitBudget(budgets.get(request)!, done));
   app.get('/healthz', async () => ({ status: 'ok' }));
   app.get('/readyz', async (_request, reply) => {
     const ready = await Promise.race([

@@ -2,18 +2,19 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Pool, PoolClient } from 'pg';
 
 /** What a request may still wait for connections, in milliseconds. */
-interface Budget {
+export interface WaitBudget {
   leftMs: number;
   /** How many of its waits are open, and since when at least one is: waits side by side use up the time once. */
   waiting: number;
   since: number;
 }
 
-const budgets = new AsyncLocalStorage<Budget>();
+const budgets = new AsyncLocalStorage<WaitBudget>();
 
-/** Runs what one caller waits for: all its waits for connections together take no longer than this. */
-export const withWaitBudget = <T>(budgetMs: number, work: () => T): T =>
-  budgets.run({ leftMs: budgetMs, waiting: 0, since: 0 }, work);
+export const waitBudget = (leftMs: number): WaitBudget => ({ leftMs, waiting: 0, since: 0 });
+
+/** Runs what one caller waits for: all its waits for connections together take no longer than its budget. */
+export const withWaitBudget = <T>(budget: WaitBudget, work: () => T): T => budgets.run(budget, work);
 
 /** Runs what nobody waits for, or many do: it waits as long as the pool lets it. */
 export const withoutWaitBudget = <T>(work: () => T): T => budgets.exit(work);
@@ -32,7 +33,7 @@ export function limitWaits(pool: Pool): void {
   Object.assign(pool, { connect: limited });
 }
 
-function waitWithin(budget: Budget, arriving: Promise<PoolClient>): Promise<PoolClient> {
+function waitWithin(budget: WaitBudget, arriving: Promise<PoolClient>): Promise<PoolClient> {
   begin(budget);
   return new Promise((resolve, reject) => {
     let isLate = false;
@@ -54,18 +55,18 @@ function waitWithin(budget: Budget, arriving: Promise<PoolClient>): Promise<Pool
 }
 
 /** Uses up what has been waited until now. */
-function charge(budget: Budget): void {
+function charge(budget: WaitBudget): void {
   const now = performance.now();
   if (budget.waiting > 0) budget.leftMs = Math.max(0, budget.leftMs - (now - budget.since));
   budget.since = now;
 }
 
-function begin(budget: Budget): void {
+function begin(budget: WaitBudget): void {
   charge(budget);
   budget.waiting += 1;
 }
 
-function end(budget: Budget): void {
+function end(budget: WaitBudget): void {
   charge(budget);
   budget.waiting -= 1;
 }
