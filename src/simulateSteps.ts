@@ -227,40 +227,36 @@ async function lastSubscription({ deps, accountId }: Run): Promise<Subscription>
   if (!last) throw new BillingError('NOT_FOUND', 'The account has no subscription yet');
   return last;
 }
+
 /** What every change of the account's subscription names. */
 const own = async (run: Run): Promise<{ idempotencyKey: string; subscriptionId: string }> => ({
   idempotencyKey: run.key(),
   subscriptionId: publicId('subscription', (await lastSubscription(run)).id),
 });
 
-async function nthInvoice({ deps, accountId }: Run, number: number): Promise<Invoice> {
-  const invoices = await invoicesInOrder(deps.db.orm.em.fork(), accountId);
-  const found = invoices[number - 1];
-  if (!found) throw new BillingError('NOT_FOUND', `There is no invoice ${number}: the account has ${invoices.length}`);
+/** The one at a place, from 1; NOT_FOUND when there are fewer. */
+function nth<Row>(rows: readonly Row[], place: number, what: string, owner = 'account'): Row {
+  const found = rows[place - 1];
+  if (!found) throw new BillingError('NOT_FOUND', `There is no ${what} ${place}: the ${owner} has ${rows.length}`);
   return found;
 }
 
-async function nthCreditNote({ deps, accountId }: Run, number: number): Promise<CreditNote> {
-  const notes = await creditNotesInOrder(deps.db.orm.em.fork(), accountId);
-  const found = notes[number - 1];
-  if (!found) throw new BillingError('NOT_FOUND', `There is no credit note ${number}: the account has ${notes.length}`);
-  return found;
-}
+const nthInvoice = async ({ deps, accountId }: Run, number: number): Promise<Invoice> =>
+  nth(await invoicesInOrder(deps.db.orm.em.fork(), accountId), number, 'invoice');
+
+const nthCreditNote = async ({ deps, accountId }: Run, number: number): Promise<CreditNote> =>
+  nth(await creditNotesInOrder(deps.db.orm.em.fork(), accountId), number, 'credit note');
 
 /** The public id of a hold, by its place among the account's. */
 async function nthHold({ deps, accountId }: Run, number: number): Promise<string> {
   const holds = await deps.db.orm.em.fork().find(WalletHold, { accountId }, { orderBy: { id: 'asc' } });
-  const found = holds[number - 1];
-  if (!found) throw new BillingError('NOT_FOUND', `There is no hold ${number}: the account has ${holds.length}`);
-  return publicId('hold', found.id);
+  return publicId('hold', nth(holds, number, 'hold').id);
 }
 
 /** The public id of the payment that bought a grant, by its place among those that were bought. */
 async function nthTopUp({ deps, accountId }: Run, number: number): Promise<string> {
   const bought = (await grantsInOrder(deps.db.orm.em.fork(), accountId)).filter(({ kind }) => kind === 'purchased');
-  const found = bought[number - 1];
-  if (!found) throw new BillingError('NOT_FOUND', `There is no top-up ${number}: the account has ${bought.length}`);
-  return publicId('payment', found.referenceId);
+  return publicId('payment', nth(bought, number, 'top-up').referenceId);
 }
 
 /** Lines of an invoice by their place on it, from 1. Without an amount: all of the line, less its discount. */
@@ -272,8 +268,7 @@ async function creditedLines(
   const { currency } = invoice;
   const lines = await linesInOrder(deps.db.orm.em.fork(), invoice);
   return chosen.map(({ line: place, amount }) => {
-    const line = lines[place - 1];
-    if (!line) throw new BillingError('NOT_FOUND', `There is no line ${place}: the invoice has ${lines.length}`);
+    const line = nth(lines, place, 'line', 'invoice');
     const whole = { minorUnits: line.amountMinor - line.discountMinor, currency };
     return {
       invoiceLineId: publicId('invoiceLine', line.id),

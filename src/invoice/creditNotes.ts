@@ -1,7 +1,7 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { notFound } from '../domain/errors.js';
 import { Refund } from '../payment/payment.entity.js';
-import type { BatchFunction } from '../platform/batch.js';
+import { type BatchFunction, byIdsOf } from '../platform/batch.js';
 import { byId, type Connection, type PageArgs, page } from '../platform/connection.js';
 import { uuidOf } from '../platform/ids.js';
 import { rowsOf, sql } from '../platform/sql.js';
@@ -30,8 +30,7 @@ export async function ownCreditNote(em: EntityManager, accountId: string, id: st
   return note;
 }
 
-export const creditNotesByIds: BatchFunction<CreditNote> = async (em, accountId, ids) =>
-  new Map((await em.find(CreditNote, { accountId, id: { $in: [...ids] } }, plain)).map((note) => [note.id, note]));
+export const creditNotesByIds: BatchFunction<CreditNote> = byIdsOf(CreditNote);
 
 /** In the order of their numbers. */
 export const creditNotesByInvoiceIds: BatchFunction<CreditNote[]> = async (em, accountId, ids) =>

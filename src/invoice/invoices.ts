@@ -1,6 +1,6 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { notFound } from '../domain/errors.js';
-import type { BatchFunction } from '../platform/batch.js';
+import { type BatchFunction, byIdsOf } from '../platform/batch.js';
 import { byId, type Connection, type PageArgs, page } from '../platform/connection.js';
 import { uuidOf } from '../platform/ids.js';
 import { Invoice, InvoiceLine } from './invoice.entity.js';
@@ -35,13 +35,9 @@ export async function ownInvoice(em: EntityManager, accountId: string, id: strin
 export const linesOf = (em: EntityManager, accountId: string, invoiceId: string): Promise<InvoiceLine[]> =>
   em.find(InvoiceLine, { accountId, invoiceId }, { orderBy: { position: 'asc' } });
 
-export const invoicesByIds: BatchFunction<Invoice> = async (em, accountId, ids) =>
-  new Map(
-    (await em.find(Invoice, { accountId, id: { $in: [...ids] } }, plain)).map((invoice) => [invoice.id, invoice]),
-  );
+export const invoicesByIds: BatchFunction<Invoice> = byIdsOf(Invoice);
 
-export const linesByIds: BatchFunction<InvoiceLine> = async (em, accountId, ids) =>
-  new Map((await em.find(InvoiceLine, { accountId, id: { $in: [...ids] } }, plain)).map((line) => [line.id, line]));
+export const linesByIds: BatchFunction<InvoiceLine> = byIdsOf(InvoiceLine);
 
 export const linesByInvoiceIds: BatchFunction<InvoiceLine[]> = async (em, accountId, ids) =>
   Map.groupBy(

@@ -1,10 +1,10 @@
 import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
 import { Account } from '../account/account.entity.js';
 import { notFound } from '../domain/errors.js';
-import type { BatchFunction } from '../platform/batch.js';
+import { type BatchFunction, byIdsOf } from '../platform/batch.js';
 import { uuidOf } from '../platform/ids.js';
 import { rowsOf, sql } from '../platform/sql.js';
-import { Payment, PaymentMethod } from './payment.entity.js';
+import { Payment, PaymentMethod, Refund } from './payment.entity.js';
 
 /** What the account can pay with, the default first, then newest first. */
 export const activePaymentMethods = (em: EntityManager, accountId: string): Promise<PaymentMethod[]> =>
@@ -66,18 +66,10 @@ export async function makeDefault(em: EntityManager, accountId: string, id: stri
   );
 }
 
-export const paymentMethodsByIds: BatchFunction<PaymentMethod> = async (em, accountId, ids) =>
-  new Map(
-    (await em.find(PaymentMethod, { accountId, id: { $in: [...ids] } }, { disableIdentityMap: true })).map((m) => [
-      m.id,
-      m,
-    ]),
-  );
+export const paymentMethodsByIds: BatchFunction<PaymentMethod> = byIdsOf(PaymentMethod);
 
-export const paymentsByIds: BatchFunction<Payment> = async (em, accountId, ids) =>
-  new Map(
-    (await em.find(Payment, { accountId, id: { $in: [...ids] } }, { disableIdentityMap: true })).map((p) => [p.id, p]),
-  );
+export const paymentsByIds: BatchFunction<Payment> = byIdsOf(Payment);
+export const refundsByIds: BatchFunction<Refund> = byIdsOf(Refund);
 
 /** Payments by what they pay (an invoice), oldest first. */
 export const paymentsBySubjectIds: BatchFunction<Payment[]> = async (em, accountId, ids) =>

@@ -1,4 +1,4 @@
-import type { EntityManager } from '@mikro-orm/postgresql';
+import type { EntityManager, EntityName, FilterQuery } from '@mikro-orm/postgresql';
 import DataLoader from 'dataloader';
 
 /** Loads many at once: one entry per id, in any order; an id without an entry is unknown. */
@@ -7,6 +7,15 @@ export type BatchFunction<Value> = (
   accountId: string,
   ids: readonly string[],
 ) => Promise<ReadonlyMap<string, Value>>;
+
+/** The account's rows of an entity, by their ids. Made once for each entity: a loader is known by its function. */
+export const byIdsOf =
+  <Row extends { accountId: string; id: string }>(entity: EntityName<Row>): BatchFunction<Row> =>
+  async (em, accountId, ids) => {
+    const own = { accountId, id: { $in: [...ids] } } as FilterQuery<Row>;
+    const rows = (await em.find(entity, own, { disableIdentityMap: true })) as unknown as Row[];
+    return new Map(rows.map((row) => [row.id, row]));
+  };
 
 /** What a request's loaders hang on; a fresh one for each HTTP request and each event on a socket. */
 export interface BatchScope {

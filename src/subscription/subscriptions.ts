@@ -3,7 +3,7 @@ import { Account } from '../account/account.entity.js';
 import { planById } from '../catalog/plans.js';
 import { BillingError, notFound } from '../domain/errors.js';
 import type { EventType } from '../domain/events.js';
-import type { BatchFunction } from '../platform/batch.js';
+import { type BatchFunction, byIdsOf } from '../platform/batch.js';
 import type { Tx } from '../platform/db.js';
 import { uuidOf } from '../platform/ids.js';
 import { Subscription } from './subscription.entity.js';
@@ -46,13 +46,7 @@ export function checkVersion({ version }: Subscription, expectedVersion: number 
   });
 }
 
-export const subscriptionsByIds: BatchFunction<Subscription> = async (em, accountId, ids) =>
-  new Map(
-    (await em.find(Subscription, { accountId, id: { $in: [...ids] } }, { disableIdentityMap: true })).map((s) => [
-      s.id,
-      s,
-    ]),
-  );
+export const subscriptionsByIds: BatchFunction<Subscription> = byIdsOf(Subscription);
 
 /** Emits a subscription event with the whole object as it is now. */
 export async function emitSubscription(tx: Tx, type: EventType, subscription: Subscription): Promise<void> {

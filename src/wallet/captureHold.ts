@@ -30,8 +30,8 @@ export async function captureHold(
     const { replayed } = await claimKey(tx, { operation: 'captureHold', key: idempotencyKey, input, answer: {} });
     if (replayed) return { holdId: uuidOf('hold', input.holdId)!, replayed };
     await lockAccounts(tx.em, [actor.accountId]);
-    const hold = await lockOpenHold(tx, input.holdId);
-    const { currency, amountMinor } = hold;
+    const locked = await lockOpenHold(tx, input.holdId);
+    const { id: holdId, currency, amountMinor } = locked.hold;
     const found = input.amount ?? { minorUnits: amountMinor, currency };
     if (found.currency !== currency)
       throw invalid(`The hold is in ${currency}, found an amount in ${found.currency}`, 'amount', 'currency');
@@ -39,7 +39,7 @@ export async function captureHold(
       const most = majorUnits({ minorUnits: amountMinor, currency });
       throw invalid(`amount is ${majorUnits(found)}, expected more than 0 and at most the ${most} held`, 'amount');
     }
-    await endHold(tx, hold, { status: 'CAPTURED', capturedMinor: found.minorUnits });
-    return { holdId: hold.id, replayed };
+    await endHold(tx, locked, { status: 'CAPTURED', capturedMinor: found.minorUnits });
+    return { holdId, replayed };
   });
 }

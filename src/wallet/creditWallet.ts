@@ -14,12 +14,17 @@ interface Moved {
   balanceMinor: bigint;
 }
 
-/** Adds credit to the wallet: a movement and the grant it opens. The caller tells of it. */
+/** Adds credit to the wallet (the caller's, if it has locked it): a movement and the grant it opens. The caller tells of it. */
 export async function creditWallet(
   tx: Tx,
-  { type, postings, grant }: { type: MovementType; postings: readonly Posting[]; grant: NewGrant },
+  {
+    type,
+    postings,
+    grant,
+    locked,
+  }: { type: MovementType; postings: readonly Posting[]; grant: NewGrant; locked?: Wallet },
 ): Promise<Moved> {
-  const wallet = await lockWallet(tx);
+  const wallet = locked ?? (await lockWallet(tx));
   const { currency } = wallet;
   await post(tx, { type, currency, referenceId: grant.referenceId, postings, grants: { opens: grant } });
   lookAgain(wallet, tx.now);

@@ -10,13 +10,14 @@ import { lockWallet } from './wallets.js';
 export async function expireDueHolds(deps: Pick<Deps, 'db' | 'clock' | 'log'>, of: SweepOf = {}): Promise<number> {
   return finishDue(deps, ['wallet_hold', 'expiry_due_at'], of, ({ accountId, id }) =>
     transact(deps, accountId, async (tx) => {
-      await lockWallet(tx);
+      const wallet = await lockWallet(tx);
       const hold = await tx.em.findOneOrFail(
         WalletHold,
         { accountId, id },
         { lockMode: LockMode.PESSIMISTIC_WRITE, refresh: true },
       );
-      if (hold.status === 'OPEN' && hold.expiresAt <= tx.now) await endHold(tx, hold, { status: 'EXPIRED' });
+      if (hold.status === 'OPEN' && hold.expiresAt <= tx.now)
+        await endHold(tx, { wallet, hold }, { status: 'EXPIRED' });
     }),
   );
 }

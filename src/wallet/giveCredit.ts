@@ -45,9 +45,11 @@ export async function giveCredit(
     });
     const { grantId } = answer;
     if (replayed) return { grantId, replayed };
-    checkWalletAmount(input.amount, (await lockWallet(tx)).currency);
+    const locked = await lockWallet(tx);
+    checkWalletAmount(input.amount, locked.currency);
     checkTerms(tx, input);
     const { wallet, balanceMinor } = await creditWallet(tx, {
+      locked,
       type: 'credit_granted',
       postings: movements.grantCredit(input.amount.minorUnits),
       grant: {

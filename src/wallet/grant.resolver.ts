@@ -14,9 +14,8 @@ import {
 } from 'type-graphql';
 import type { Payment, Refund } from '../payment/payment.entity.js';
 import { PaymentType } from '../payment/payment.resolver.js';
-import { paymentsByIds } from '../payment/paymentMethods.js';
+import { paymentsByIds, refundsByIds } from '../payment/paymentMethods.js';
 import { RefundType } from '../payment/refund.resolver.js';
-import { refundsByIds } from '../payment/refunds.js';
 import { load } from '../platform/batch.js';
 import { type Connection, connectionType } from '../platform/connection.js';
 import type { Context } from '../platform/context.js';

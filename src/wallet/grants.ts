@@ -1,6 +1,6 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { type BurnableGrant, type GrantKind, type GrantPart, grantPriority, type TakenPart } from '../domain/grants.js';
-import type { BatchFunction } from '../platform/batch.js';
+import { type BatchFunction, byIdsOf } from '../platform/batch.js';
 import { byId, type Connection, type PageArgs, page } from '../platform/connection.js';
 import { newId } from '../platform/ids.js';
 import { insertAll } from '../platform/insertAll.js';
@@ -212,10 +212,4 @@ export function listGrants(
   });
 }
 
-export const grantsByIds: BatchFunction<WalletGrant> = async (em, accountId, ids) =>
-  new Map(
-    (await em.find(WalletGrant, { accountId, id: { $in: [...ids] } }, { disableIdentityMap: true })).map((grant) => [
-      grant.id,
-      grant,
-    ]),
-  );
+export const grantsByIds: BatchFunction<WalletGrant> = byIdsOf(WalletGrant);

@@ -2,19 +2,25 @@ import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
 import { BillingError, notFound } from '../domain/errors.js';
 import { capture } from '../domain/grants.js';
 import { movements } from '../domain/ledger.js';
-import type { BatchFunction } from '../platform/batch.js';
+import { type BatchFunction, byIdsOf } from '../platform/batch.js';
 import { byId, type Connection, type PageArgs, page } from '../platform/connection.js';
 import type { Tx } from '../platform/db.js';
 import { publicId, uuidOf } from '../platform/ids.js';
 import { changeGrants } from './grants.js';
 import { post } from './ledger.js';
-import { WalletHold, WalletHoldPart } from './wallet.entity.js';
+import { type Wallet, WalletHold, WalletHoldPart } from './wallet.entity.js';
 import { presentHold } from './wallet.present.js';
 import { lockWallet, lookAgain } from './wallets.js';
 
-/** The account's hold that is still OPEN, its wallet and itself locked. NOT_FOUND, or ILLEGAL_STATE when it has ended. */
-export async function lockOpenHold(tx: Tx, holdId: string): Promise<WalletHold> {
-  await lockWallet(tx);
+/** A hold and the wallet it keeps credit of, both locked. */
+export interface LockedHold {
+  wallet: Wallet;
+  hold: WalletHold;
+}
+
+/** The account's hold that is still OPEN. NOT_FOUND, or ILLEGAL_STATE when it has ended. */
+export async function lockOpenHold(tx: Tx, holdId: string): Promise<LockedHold> {
+  const wallet = await lockWallet(tx);
   const id = uuidOf('hold', holdId);
   const hold = id && (await tx.em.findOne(WalletHold, { accountId: tx.accountId, id }, lock));
   if (!hold) throw notFound('hold', holdId, 'holdId');
@@ -25,7 +31,7 @@ export async function lockOpenHold(tx: Tx, holdId: string): Promise<WalletHold> 
       field: ['holdId'],
     });
   }
-  return hold;
+  return { wallet, hold };
 }
 
 const lock = { lockMode: LockMode.PESSIMISTIC_WRITE, refresh: true } as const;
@@ -38,15 +44,14 @@ const eventTypes = {
 
 /**
  * Ends an open hold: what is captured of it is taken from the grants it kept, in their order, and is revenue; the rest of it is
- * free again, or expires at once where its grant's time has passed. The caller holds the wallet's lock.
+ * free again, or expires at once where its grant's time has passed.
  */
 export async function endHold(
   tx: Tx,
-  hold: WalletHold,
+  { wallet, hold }: LockedHold,
   { status, capturedMinor = 0n }: { status: keyof typeof eventTypes; capturedMinor?: bigint },
 ): Promise<void> {
   const { em, accountId, now } = tx;
-  const wallet = await lockWallet(tx);
   const kept = await em.find(WalletHoldPart, { accountId, holdId: hold.id }, { orderBy: { id: 'asc' } });
   const parts = capture(kept, capturedMinor);
   const changes = parts.map(({ grantId, amountMinor, capturedMinor: takenMinor }) => ({
@@ -91,10 +96,4 @@ export function listHolds(
   });
 }
 
-export const holdsByIds: BatchFunction<WalletHold> = async (em, accountId, ids) =>
-  new Map(
-    (await em.find(WalletHold, { accountId, id: { $in: [...ids] } }, { disableIdentityMap: true })).map((hold) => [
-      hold.id,
-      hold,
-    ]),
-  );
+export const holdsByIds: BatchFunction<WalletHold> = byIdsOf(WalletHold);

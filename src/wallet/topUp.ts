@@ -149,21 +149,20 @@ export async function settleInWallet(
   if (payment.status === 'SUCCEEDED') {
     const { id: referenceId, amountMinor } = payment;
     const grant = { kind: 'purchased' as const, amountMinor, referenceId };
-    await creditWallet(tx, { type: 'top_up', postings: movements.topUp(amountMinor), grant });
+    const postings = movements.topUp(amountMinor);
+    const { balanceMinor } = await creditWallet(tx, { type: 'top_up', postings, grant, locked: wallet });
     wallet.rechargeFailures = 0;
-    tx.emit({ type: 'wallet.topped_up', data: await walletEventData(tx, wallet, payment) });
+    tx.emit({ type: 'wallet.topped_up', data: walletEventData({ wallet, balanceMinor }, payment) });
   } else if (payment.status === 'FAILED') {
-    tx.emit({ type: 'wallet.top_up_failed', data: await walletEventData(tx, wallet, payment) });
+    const balanceMinor = await walletBalance(tx.em, { accountId: tx.accountId, currency: wallet.currency });
+    tx.emit({ type: 'wallet.top_up_failed', data: walletEventData({ wallet, balanceMinor }, payment) });
   }
   return { ...done, wallet };
 }
 
 /** The wallet after the change, with the payment that changed it (or didn't). */
-async function walletEventData(tx: Tx, wallet: Wallet, payment: Payment): Promise<object> {
-  const balanceMinor = await walletBalance(tx.em, { accountId: tx.accountId, currency: wallet.currency });
-  return {
-    ...presentWallet({ wallet, balanceMinor }),
-    payment_id: publicId('payment', payment.id),
-    ...(payment.status === 'FAILED' ? { decline_code: payment.declineCode ?? null } : {}),
-  };
-}
+const walletEventData = (of: { wallet: Wallet; balanceMinor: bigint }, payment: Payment) => ({
+  ...presentWallet(of),
+  payment_id: publicId('payment', payment.id),
+  ...(payment.status === 'FAILED' ? { decline_code: payment.declineCode ?? null } : {}),
+});

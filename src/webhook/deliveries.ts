@@ -1,5 +1,5 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { type BatchFunction, type BatchScope, batchScope, load } from '../platform/batch.js';
+import { type BatchFunction, type BatchScope, batchScope, byIdsOf, load } from '../platform/batch.js';
 import { byId, type Connection, type PageArgs, page } from '../platform/connection.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import { WebhookAttempt, WebhookDelivery } from './webhook.entity.js';
@@ -47,13 +47,7 @@ const newestByPages: BatchFunction<WebhookDelivery[]> = async (em, accountId, pa
   return new Map([...byPage].map(([page, found]) => [page, found.map(({ id }) => deliveries.get(id)!)]));
 };
 
-export const deliveriesByIds: BatchFunction<WebhookDelivery> = async (em, accountId, ids) =>
-  new Map(
-    (await em.find(WebhookDelivery, { accountId, id: { $in: [...ids] } }, plain)).map((delivery) => [
-      delivery.id,
-      delivery,
-    ]),
-  );
+export const deliveriesByIds: BatchFunction<WebhookDelivery> = byIdsOf(WebhookDelivery);
 
 /** The log of attempts of deliveries, oldest first. */
 export const attemptsByDeliveryIds: BatchFunction<WebhookAttempt[]> = async (em, accountId, ids) =>

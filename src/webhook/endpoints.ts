@@ -3,7 +3,7 @@ import { Account } from '../account/account.entity.js';
 import { BillingError, invalid, notFound } from '../domain/errors.js';
 import { eventTypes, isEventType } from '../domain/events.js';
 import { type Actor, requireScope } from '../platform/actor.js';
-import type { BatchFunction } from '../platform/batch.js';
+import { type BatchFunction, byIdsOf } from '../platform/batch.js';
 import { transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { claimKey, storedAnswer } from '../platform/idempotency.js';
@@ -109,13 +109,7 @@ export async function deleteWebhookEndpoint(
 export const listWebhookEndpoints = (em: EntityManager, accountId: string): Promise<WebhookEndpoint[]> =>
   em.find(WebhookEndpoint, { accountId, deletedAt: null }, { disableIdentityMap: true, orderBy: { id: 'asc' } });
 
-export const endpointsByIds: BatchFunction<WebhookEndpoint> = async (em, accountId, ids) =>
-  new Map(
-    (await em.find(WebhookEndpoint, { accountId, id: { $in: [...ids] } }, { disableIdentityMap: true })).map((e) => [
-      e.id,
-      e,
-    ]),
-  );
+export const endpointsByIds: BatchFunction<WebhookEndpoint> = byIdsOf(WebhookEndpoint);
 
 /** REST shape of an endpoint; the secret only in the answer that creates it. */
 export const presentEndpoint = (endpoint: WebhookEndpoint, secret?: string) => ({
