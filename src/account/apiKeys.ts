@@ -61,14 +61,21 @@ export async function ensureKey(
   return tokenOf({ accountId, id, secret });
 }
 
-/** Ends a key at once; open sockets that use it are closed within a second. */
-export async function revokeKey(deps: Pick<Deps, 'db' | 'clock'>, { keyId }: { keyId: string }): Promise<void> {
+/** Under which a key that was revoked is announced; the message is its uuid. */
+export const keysTopic = 'keys';
+
+/** Ends a key at once, and with it the open sockets that use it. */
+export async function revokeKey(
+  deps: Pick<Deps, 'db' | 'clock' | 'pubsub'>,
+  { keyId }: { keyId: string },
+): Promise<void> {
   const id = uuidOf('apiKey', keyId);
   const [key] = id === undefined ? [] : await deps.db.orm.em.fork().find(ApiKey, { id });
   if (!key) throw notFound('API key', keyId, 'id');
   await transact(deps, key.accountId, async ({ em, now }) => {
     await em.nativeUpdate(ApiKey, { accountId: key.accountId, id: key.id, revokedAt: null }, { revokedAt: now });
   });
+  deps.pubsub.publish(keysTopic, id!);
 }
 
 /**

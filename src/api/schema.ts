@@ -42,7 +42,7 @@ import { WebhookDeliveryResolver, WebhookEndpointResolver } from '../webhook/web
 import { NodeResolver } from './node.resolver.js';
 
 const unused = (): never => {
-  throw new Error('every subscription brings its own `subscribe`: see eventFeed and liveState');
+  throw new Error('every subscription brings its own `subscribe`: see liveSource');
 };
 /** TypeGraphQL asks for one; our subscriptions read the event log instead. */
 const unusedPubSub = { publish: unused, subscribe: unused };

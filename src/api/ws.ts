@@ -1,10 +1,9 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 import {
   createSourceEventStream,
-  type ExecutionArgs,
   type ExecutionResult,
-  execute,
   GraphQLError,
   type GraphQLSchema,
   getOperationAST,
@@ -16,23 +15,28 @@ import {
 import { CloseCode, type Context as SocketContext } from 'graphql-ws';
 import { useServer } from 'graphql-ws/use/ws';
 import { type WebSocket, WebSocketServer } from 'ws';
-import { keyAccount, liveKeys } from '../account/apiKeys.js';
+import { keyAccount, keysTopic, liveKeys } from '../account/apiKeys.js';
 import { BillingError } from '../domain/errors.js';
 import type { Actor } from '../platform/actor.js';
 import type { Context } from '../platform/context.js';
 import type { Deps } from '../platform/deps.js';
+import type { LiveSource, Subscriber } from '../platform/liveSource.js';
 import { actorOf } from './auth.js';
 import { billingErrorOf, doors } from './errors.js';
+import { asGraphQLError, createFanOut, type FanOut, type SubscriptionArgs } from './fanOut.js';
 import { checkRequest, createContext } from './graphql.js';
 import { presentGraphQLError } from './graphqlErrors.js';
 import { parseLimited } from './limits.js';
 
 const maxMessageBytes = 64 * 1024;
 const maxUnsentBytes = 1024 * 1024;
+/** A replay goes on when less than this is unsent, and looks again so often. */
+const freeBelowBytes = 64 * 1024;
+const lookAgainMs = 20;
 const maxSubscriptions = 10;
 const initTimeoutMs = 3_000;
 const pingMs = 12_000;
-/** How often the keys of open sockets are looked at: a revoked or expired one ends its sockets within this. */
+/** How often the keys of open sockets are looked at: an expired one, or one whose revocation was not heard of, ends its sockets. */
 const keyCheckMs = 500;
 /** A client that doesn't answer the closing handshake would hold the server's stop for ws's 30 s. */
 const goodbyeMs = 1_000;
@@ -54,6 +58,7 @@ export function registerSockets(
 ): () => Promise<void> {
   const sockets = new WebSocketServer({ noServer: true, maxPayload: maxMessageBytes });
   const open = new Set<Extra>();
+  const fanOut = createFanOut(deps);
   const rules = introspection ? specifiedRules : [...specifiedRules, NoSchemaIntrospectionCustomRule];
   const present = (requestId: string) => (error: GraphQLError) =>
     presentGraphQLError(error, { requestId, log: deps.log });
@@ -75,7 +80,7 @@ export function registerSockets(
         }
       },
       onClose: ({ extra }) => void open.delete(extra as Extra),
-      onSubscribe: (context, _id, payload) => {
+      onSubscribe: (context, id, payload) => {
         const { extra } = context as SocketContext<Record<string, unknown>, Extra>;
         try {
           if (Object.keys(context.subscriptions).length > maxSubscriptions) {
@@ -99,7 +104,10 @@ export function registerSockets(
             return errors.map(
               ({ message, nodes }) => new GraphQLError(message, { nodes, extensions: { code: 'INVALID' } }),
             );
-          const args: ExecutionArgs = {
+          const args: SocketArgs = {
+            extra,
+            id,
+            query: payload.query,
             schema,
             document,
             operationName: payload.operationName ?? null,
@@ -109,14 +117,14 @@ export function registerSockets(
           return args;
         } catch (error) {
           // graphql-ws closes the socket on anything else, and with it all other operations.
-          return [error instanceof GraphQLError ? error : new GraphQLError('', { originalError: error as Error })];
+          return [asGraphQLError(error)];
         }
       },
-      subscribe: (args) => subscribeWithFreshContext(args, deps),
+      subscribe: (args) => follow({ deps, fanOut }, args as SocketArgs),
       onError: (_context, _id, _payload, errors) => errors.map(present(randomUUID())),
       onNext: (context, _id, _payload, args, result) => {
         const { socket } = (context as SocketContext<Record<string, unknown>, Extra>).extra;
-        if (socket.bufferedAmount > maxUnsentBytes) socket.close(1013, 'The consumer is too slow: resume with `after`');
+        isTooSlow(socket);
         const { requestId } = args.contextValue as Context;
         return result.errors ? { ...result, errors: result.errors.map(present(requestId)) } : undefined;
       },
@@ -134,6 +142,9 @@ export function registerSockets(
     });
   });
 
+  const unsubscribe = deps.pubsub.subscribe(keysTopic, (keyId) => {
+    for (const { actor, socket } of open) if (actor?.keyId === keyId) endOfKey(socket);
+  });
   let checking = false;
   const watch = setInterval(async () => {
     if (checking) return; // a database that is slow to answer is not asked twice
@@ -143,6 +154,7 @@ export function registerSockets(
   }, keyCheckMs).unref();
   return async () => {
     clearInterval(watch);
+    unsubscribe();
     const deadline = setTimeout(() => {
       for (const client of sockets.clients) client.terminate();
     }, goodbyeMs);
@@ -190,50 +202,87 @@ async function closeDeadKeys(deps: Deps, open: ReadonlySet<Extra>): Promise<void
   try {
     const live = await liveKeys(deps.db.orm.em.fork(), { keys: [...keys.values()], now: deps.clock.now() });
     for (const { actor, socket } of watched) {
-      if (!live.has(actor!.keyId!)) socket.close(CloseCode.Unauthorized, 'The token has expired or was revoked');
+      if (!live.has(actor!.keyId!)) endOfKey(socket);
     }
   } catch (error) {
     deps.log.warn({ err: error }, 'the keys of open sockets could not be checked; trying again');
   }
 }
 
+/** What graphql-ws executes, with the operation it is for. */
+interface SocketArgs extends SubscriptionArgs {
+  readonly extra: Extra;
+  readonly id: string;
+}
+
 /**
- * graphql-js gives all events of a subscription one context, so they would share an identity map and loaders and read old
- * rows. Here each event gets its own. Not an async generator: its `return()` waits for the pending `next()`.
+ * What is live goes past graphql-ws, as text that was made once for all who get it; graphql-ws hears only of the end. Not an
+ * async generator: its `return()` waits for the pending `next()`.
  */
-async function subscribeWithFreshContext(
-  args: ExecutionArgs,
-  deps: Deps,
-): Promise<AsyncGenerator<ExecutionResult, void, void> | ExecutionResult> {
+async function follow(
+  { deps, fanOut }: { deps: Deps; fanOut: FanOut },
+  args: SocketArgs,
+): Promise<AsyncGenerator<never, void, void> | ExecutionResult> {
   const source = await createSourceEventStream(args);
-  if (!(Symbol.asyncIterator in source)) return source;
-  const events = source[Symbol.asyncIterator]();
-  const { actor, requestId, cost } = args.contextValue as Context;
-  const resultOf = async (event: IteratorResult<unknown>): Promise<IteratorResult<ExecutionResult, void>> =>
-    event.done
-      ? { done: true, value: undefined }
-      : {
-          done: false,
-          value: await execute({
-            ...args,
-            rootValue: event.value,
-            contextValue: createContext(deps, { actor, requestId, cost }),
-          }),
-        };
-  const results: AsyncGenerator<ExecutionResult, void, void> = {
-    next: async () => resultOf(await events.next()),
-    return: async () => {
-      await events.return?.();
-      return { done: true, value: undefined };
+  if (!('kind' in source)) return source as ExecutionResult; // the errors of `subscribe`
+  const ended = Promise.withResolvers<IteratorReturnResult<void>>();
+  let leave: (() => void) | undefined;
+  const end = async (): Promise<IteratorReturnResult<void>> => {
+    leave?.();
+    ended.resolve({ done: true, value: undefined });
+    return ended.promise;
+  };
+  const fail = (error: unknown): void => {
+    leave?.();
+    ended.reject(error);
+  };
+  const subscriber = subscriberOf(args, { deps, fail });
+  const results: AsyncGenerator<never, void, void> = {
+    next: () => {
+      leave ??= fanOut.follow(source as LiveSource, args, subscriber);
+      return ended.promise;
     },
+    return: end,
     throw: async (error: unknown) => {
-      await events.throw?.(error);
+      await end();
       throw error;
     },
     [Symbol.asyncIterator]: () => results,
-    [Symbol.asyncDispose]: async () => {
-      await events.return?.();
-    },
+    [Symbol.asyncDispose]: async () => void (await end()),
   };
   return results;
+}
+
+/** The socket's right to hear is looked at with every result: nothing is sent after a token has ended. */
+function subscriberOf(
+  { extra: { socket, actor }, id }: SocketArgs,
+  { deps, fail }: { deps: Deps; fail: (error: unknown) => void },
+): Subscriber {
+  const beginning = `{"id":${JSON.stringify(id)},"type":"next","payload":`;
+  const isFree = (): boolean => socket.readyState !== socket.OPEN || socket.bufferedAmount < freeBelowBytes;
+  return {
+    send: (payload) => {
+      if (socket.readyState !== socket.OPEN) return;
+      if (actor?.expiresAt && actor.expiresAt <= deps.clock.now()) return endOfKey(socket);
+      if (isTooSlow(socket)) return;
+      socket.send(`${beginning}${payload}}`);
+    },
+    get isFree() {
+      return isFree();
+    },
+    free: async () => {
+      while (!isFree()) await sleep(lookAgainMs, undefined, { ref: false });
+    },
+    fail,
+  };
+}
+
+const endOfKey = (socket: WebSocket): void =>
+  socket.close(CloseCode.Unauthorized, 'The token has expired or was revoked');
+
+/** Closes a socket whose client doesn't read; what it misses it can read from its cursor. */
+function isTooSlow(socket: WebSocket): boolean {
+  if (socket.bufferedAmount <= maxUnsentBytes) return false;
+  socket.close(1013, 'The consumer is too slow: resume with `after`');
+  return true;
 }

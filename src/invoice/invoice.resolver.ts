@@ -23,7 +23,6 @@ import { load } from '../platform/batch.js';
 import { type Connection, connectionType } from '../platform/connection.js';
 import type { Context } from '../platform/context.js';
 import { sequenceAfter } from '../platform/event.resolver.js';
-import type { LoggedEvent } from '../platform/eventLog.js';
 import {
   enumOf,
   IdempotentInput,
@@ -35,7 +34,6 @@ import {
   payload,
 } from '../platform/graphqlTypes.js';
 import { publicId, uuidOf } from '../platform/ids.js';
-import { filtered } from '../platform/liveState.js';
 import { CurrencyScalar, DateTime, DecimalScalar } from '../platform/scalars.js';
 import type { DecidedInvoice } from './decideInvoice.js';
 import {
@@ -49,6 +47,7 @@ import {
 import { discountsShown, invoicePdfPath } from './invoice.present.js';
 import { invoicesByIds, linesByInvoiceIds, listInvoices } from './invoices.js';
 import { payInvoice } from './payInvoice.js';
+import { watchedInvoices } from './watchInvoices.js';
 
 const InvoiceStatus = enumOf(invoiceStatuses);
 registerEnumType(InvoiceStatus, { name: 'InvoiceStatus' });
@@ -342,18 +341,17 @@ export class InvoiceResolver {
   }
 
   @Subscription(() => InvoiceType, {
-    description: 'An invoice, each time one has changed; with `after` (the cursor of an event) from there on',
+    description:
+      'The newest invoice now, then each invoice when it has changed, in its newest state; with `after` (the cursor of an event) first those that have changed since',
     subscribe: ({ args, context: { deps, actor } }: { args: { after?: string }; context: Context }) => {
       requireScope(actor, 'invoices:read');
-      const feed = deps.feed.open({ accountId: actor.accountId, after: sequenceAfter(args.after) });
-      return filtered(feed, (event) => event.type.startsWith('invoice.'));
+      return watchedInvoices(deps, { accountId: actor.accountId, after: sequenceAfter(args.after) });
     },
   })
-  async invoiceUpdated(
+  invoiceUpdated(
     @Arg('after', () => String, { nullable: true }) _after: string | undefined,
-    @Root() event: LoggedEvent,
-    @Ctx() { scope }: Context,
-  ): Promise<Invoice | undefined> {
-    return load(scope, invoicesByIds, event.accountId, uuidOf('invoice', String(event.data.id))!);
+    @Root() invoice: Invoice,
+  ): Invoice {
+    return invoice;
   }
 }

@@ -8,7 +8,7 @@ import type { Context } from './context.js';
 import { eventsByIds, type LoggedEvent, readEvents } from './eventLog.js';
 import { NodeType } from './graphqlTypes.js';
 import { publicId } from './ids.js';
-import { filtered } from './liveState.js';
+import { logSource } from './liveSource.js';
 import { DateTime, JSONScalar } from './scalars.js';
 
 @ObjectType('BillingEvent', { implements: NodeType })
@@ -82,17 +82,14 @@ export class EventResolver {
 
   @Subscription(() => BillingEventType, {
     description: 'Every event from `after` on, first those already logged, then live: no gap, no repeat',
-    subscribe: ({
-      args,
-      context: { deps, actor },
-    }: {
-      args: { after?: string; types?: string[] };
-      context: Context;
-    }) => {
+    subscribe: ({ args, context: { actor } }: { args: { after?: string; types?: string[] }; context: Context }) => {
       requireScope(actor, 'events:read');
       const types = knownTypes(args.types);
-      const feed = deps.feed.open({ accountId: actor.accountId, after: sequenceAfter(args.after) });
-      return filtered(feed, (event) => types === undefined || types.includes(event.type));
+      return logSource({
+        accountId: actor.accountId,
+        after: sequenceAfter(args.after),
+        passes: (event) => types === undefined || types.includes(event.type),
+      });
     },
   })
   billingEvents(

@@ -9,10 +9,12 @@ export const eventsTopic = (accountId: string): string => `events:${accountId}`;
 
 export interface EventFeed {
   /**
-   * The account's events with `seq > after`, first those already logged, then live: no gap, no repeat, in order.
-   * Without `after` it starts behind the last event of now. Ends when `return()` is called.
+   * The account's events with `seq > after` in pages of at least one, first those already logged, then live: no gap, no
+   * repeat, in order. Ends when `return()` is called.
    */
-  open(input: { accountId: string; after?: bigint | undefined }): AsyncIterableIterator<LoggedEvent>;
+  pages(input: { accountId: string; after: bigint }): AsyncIterableIterator<readonly LoggedEvent[]>;
+  /** The last `seq` of the account's log. */
+  lastSeq(accountId: string): Promise<bigint>;
 }
 
 const pageSize = 200;
@@ -37,8 +39,9 @@ export function createEventFeed({ db, pubsub }: { db: Db; pubsub: PubSub }): Eve
   };
 
   return {
-    open: ({ accountId, after }) =>
-      new Repeater<LoggedEvent>(async (push, stop) => {
+    lastSeq: (accountId) => lastSeq(db.orm.em.fork(), accountId),
+    pages: ({ accountId, after }) =>
+      new Repeater<readonly LoggedEvent[]>(async (push, stop) => {
         let stopped = false;
         let wake = () => {};
         const tail = tailOf(accountId);
@@ -48,19 +51,17 @@ export function createEventFeed({ db, pubsub }: { db: Db; pubsub: PubSub }): Eve
           leave();
           wake();
         });
-        let cursor = after ?? (await lastSeq(db.orm.em.fork(), accountId));
+        let cursor = after;
         while (!stopped) {
           const woken = new Promise<void>((resolve) => {
             wake = resolve;
           });
           const events = tail.after(cursor) ?? (await readOrWait(db, { accountId, after: cursor }));
-          if (!events) continue;
-          for (const event of events) {
-            if (stopped) return;
-            await push(event);
-            cursor = event.seq;
-          }
-          if (events.length === 0) await woken;
+          if (!events || stopped) continue;
+          if (events.length > 0) {
+            await push(events);
+            cursor = events.at(-1)!.seq;
+          } else await woken;
         }
       }),
   };

@@ -25,7 +25,7 @@ import type { Context } from '../platform/context.js';
 import { sequenceAfter } from '../platform/event.resolver.js';
 import type { LoggedEvent } from '../platform/eventLog.js';
 import { enumOf, MoneyType, moneyOf, PeriodType, payload, UserErrorType } from '../platform/graphqlTypes.js';
-import { filtered, liveState } from '../platform/liveState.js';
+import { hintedBy, logSource, stateSource } from '../platform/liveSource.js';
 import { DateTime, DecimalScalar, JSONScalar } from '../platform/scalars.js';
 import { usageTopic } from '../platform/topics.js';
 import { recordUsage, type UsageEventResult } from './recordUsage.js';
@@ -189,12 +189,10 @@ export class UsageResolver {
     description: 'The summary now, and again whenever usage changes',
     subscribe: ({ context: { deps, actor } }: { context: Context }) => {
       requireScope(actor, 'usage:read');
-      return liveState({
-        pubsub: deps.pubsub,
-        log: deps.log,
-        topics: [usageTopic(actor.accountId)],
+      return stateSource({
+        ...hintedBy(deps.pubsub, [usageTopic(actor.accountId)]),
         read: () => usageSummary(deps.db.orm.em.fork(), { accountId: actor.accountId, clock: deps.clock }),
-        keyOf: (summary) =>
+        fingerprint: (summary) =>
           [
             summary.watermark,
             summary.period.start.getTime(),
@@ -210,10 +208,13 @@ export class UsageResolver {
 
   @Subscription(() => UsageThresholdEventType, {
     description: 'Thresholds as they are reached; with `after` (the cursor of an event) from there on',
-    subscribe: ({ args, context: { deps, actor } }: { args: { after?: string }; context: Context }) => {
+    subscribe: ({ args, context: { actor } }: { args: { after?: string }; context: Context }) => {
       requireScope(actor, 'usage:read');
-      const feed = deps.feed.open({ accountId: actor.accountId, after: sequenceAfter(args.after) });
-      return filtered(feed, (event) => event.type === 'usage.threshold');
+      return logSource({
+        accountId: actor.accountId,
+        after: sequenceAfter(args.after),
+        passes: (event) => event.type === 'usage.threshold',
+      });
     },
   })
   usageThreshold(

@@ -33,7 +33,7 @@ import {
   payload,
 } from '../platform/graphqlTypes.js';
 import { publicId } from '../platform/ids.js';
-import { liveState } from '../platform/liveState.js';
+import { hintedBy, stateSource } from '../platform/liveSource.js';
 import { DateTime } from '../platform/scalars.js';
 import { usageTopic } from '../platform/topics.js';
 import { configureAutoRecharge } from './configureAutoRecharge.js';
@@ -262,12 +262,10 @@ export class WalletResolver {
     description: 'The wallet now, and again whenever it changes',
     subscribe: ({ context: { deps, actor } }: { context: Context }) => {
       requireScope(actor, 'wallet:read');
-      return liveState({
-        pubsub: deps.pubsub,
-        log: deps.log,
-        topics: [eventsTopic(actor.accountId), usageTopic(actor.accountId)],
+      return stateSource({
+        ...hintedBy(deps.pubsub, [eventsTopic(actor.accountId), usageTopic(actor.accountId)]),
         read: () => walletView(deps, deps.db.orm.em.fork(), actor.accountId),
-        keyOf: ({ wallet, balanceMinor, heldMinor, availableMinor }) =>
+        fingerprint: ({ wallet, balanceMinor, heldMinor, availableMinor }) =>
           [
             balanceMinor,
             heldMinor,

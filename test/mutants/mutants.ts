@@ -118,7 +118,13 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a transaction whose COMMIT had no answer runs again',
-    edits: [edit('src/platform/db.ts', 'return isConnectionLost(error) && !commitSent;', 'return isConnectionLost(error) || commitSent;')],
+    edits: [
+      edit(
+        'src/platform/db.ts',
+        'return isConnectionLost(error) && !commitSent;',
+        'return isConnectionLost(error) || commitSent;',
+      ),
+    ],
     test: caughtBy(
       'test/platform/transact.test.ts',
       'at the COMMIT, after it has worked: unknown, so that nothing runs again, and the caller hears 503',

@@ -1,7 +1,6 @@
 import { LocalListeners, type PubSub } from '../../src/integrations/pubsub/pubsub.js';
 import { transact } from '../../src/platform/db.js';
 import { createEventFeed, eventsTopic } from '../../src/platform/eventFeed.js';
-import type { LoggedEvent } from '../../src/platform/eventLog.js';
 import { sql } from '../../src/platform/sql.js';
 import { countStatements } from '../support/graphql.js';
 import { startWorld, until, type World } from '../support/world.js';
@@ -56,13 +55,13 @@ function handPubSub() {
 function setUp() {
   const hand = handPubSub();
   const feed = createEventFeed({ db: world.deps.db, pubsub: hand.pubsub });
-  const follow = (accountId: string, after?: bigint) => {
-    const events = feed.open({ accountId, after });
+  const follow = (accountId: string, after: bigint) => {
+    const pages = feed.pages({ accountId, after });
     const heard: number[] = [];
     const ended = (async () => {
-      for await (const event of events) heard.push(Number((event as LoggedEvent).seq));
+      for await (const page of pages) heard.push(...page.map(({ seq }) => Number(seq)));
     })();
-    return { heard, ended, stop: () => events.return?.() };
+    return { heard, ended, stop: () => pages.return?.() };
   };
   return { ...hand, follow };
 }
@@ -171,7 +170,7 @@ test('when the last subscriber leaves, nothing listens any more; one that comes 
 test('return ends a subscriber that waits, at once', async () => {
   const { id } = await world.account();
   const { follow, open } = setUp();
-  const one = follow(id);
+  const one = follow(id, 0n);
   await until(() => open() === 2);
   const stoppedAt = performance.now();
   await one.stop();

@@ -38,7 +38,10 @@ export function listen(client: Client, query: string, variables?: Record<string,
     results,
     ended,
     first: async (count) => {
-      await until(() => results.length >= count, `result ${count} of ${query}`);
+      const early = ended.then((how) => {
+        if (results.length < count) throw new Error(`ended before result ${count}: ${query}: ${JSON.stringify(how)}`);
+      });
+      await Promise.race([early, until(() => results.length >= count, `result ${count} of ${query}`)]);
       return results.slice(0, count);
     },
     stop,
