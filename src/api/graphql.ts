@@ -17,14 +17,15 @@ import {
 import { operatorAccountId } from '../account/apiKeys.js';
 import { BillingError } from '../domain/errors.js';
 import type { Actor } from '../platform/actor.js';
-import { batchScope } from '../platform/batch.js';
+import { type BatchScope, batchScope } from '../platform/batch.js';
 import type { Context } from '../platform/context.js';
 import type { Deps } from '../platform/deps.js';
 import { actorOf } from './auth.js';
 import { documentCost } from './cost.js';
+import type { Documents } from './documents.js';
 import { billingErrorOf, doors } from './errors.js';
 import { httpStatusOf, presentGraphQLError } from './graphqlErrors.js';
-import { checkDocument, documentLimits, parseLimited } from './limits.js';
+import { documentLimits } from './limits.js';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -37,16 +38,33 @@ declare module 'fastify' {
 const maxBodyBytes = 100_000;
 const maxUsageBodyBytes = 1_000_000;
 
-/** A fresh context: for each HTTP request and for each event of a subscription. */
-export const createContext = (
+/** A fresh context: for each HTTP request and for each event of a subscription. What reads nothing has no scope made for it. */
+export function createContext(
   deps: Deps,
   { actor, requestId, cost }: { actor: Actor; requestId: string; cost?: number | undefined },
-): Context => ({ deps, actor, scope: batchScope(deps.db.orm.em.fork()), requestId, cost });
+): Context {
+  let scope: BatchScope | undefined;
+  return {
+    deps,
+    actor,
+    requestId,
+    cost,
+    get scope() {
+      scope ??= batchScope(deps.db.orm.em.fork());
+      return scope;
+    },
+  };
+}
 
 /** GraphQL over HTTP: token and limits are checked before Apollo sees the request, so that no refused document runs. */
 export async function registerGraphQL(
   app: FastifyInstance,
-  { deps, schema, introspection }: { deps: Deps; schema: GraphQLSchema; introspection: boolean },
+  {
+    deps,
+    schema,
+    documents,
+    introspection,
+  }: { deps: Deps; schema: GraphQLSchema; documents: Documents; introspection: boolean },
 ): Promise<ApolloServer<Context>> {
   const apollo = new ApolloServer<Context>({
     schema,
@@ -78,7 +96,7 @@ export async function registerGraphQL(
         billingAccount: request.headers['billing-account'] as string | undefined,
       });
     },
-    preHandler: (request, reply) => admit({ deps, schema }, request, reply),
+    preHandler: (request, reply) => admit({ deps, schema, documents }, request, reply),
     handler: fastifyApolloHandler(apollo, {
       context: async (request) =>
         createContext(deps, { actor: request.billingActor!, requestId: request.id, cost: request.graphqlCost }),
@@ -134,7 +152,7 @@ function refuse(
 
 /** Answers what may not go on to Apollo: no single document, or one that asks for too much. */
 async function admit(
-  { deps, schema }: { deps: Deps; schema: GraphQLSchema },
+  { deps, schema, documents }: { deps: Deps; schema: GraphQLSchema; documents: Documents },
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<unknown> {
@@ -142,7 +160,7 @@ async function admit(
     const body = request.body as { query?: unknown; operationName?: unknown; variables?: unknown } | null;
     if (Array.isArray(body)) throw badRequest('Send one operation a request: batching is off');
     if (typeof body?.query !== 'string') throw badRequest('The body needs a query: {"query": "…", "variables": {…}}');
-    const document = parseLimited(body.query);
+    const document = documents.read(body.query);
     // A chunked body doesn't say its length beforehand.
     const bytes = Number(request.headers['content-length'] ?? Buffer.byteLength(JSON.stringify(body)));
     if (bytes > maxBodyBytes && !onlyRecordsUsage(document)) {
@@ -163,14 +181,12 @@ async function admit(
   }
 }
 
-/** Throws the first limit a document breaks; returns its cost. The same for both doors of GraphQL. */
+/** Throws the first rule that a request breaks beside its document's own; returns its cost. The same for both doors of GraphQL. */
 export function checkRequest(
   schema: GraphQLSchema,
   document: DocumentNode,
   { operationName, variables, actor }: { operationName?: unknown; variables?: unknown; actor: Actor },
 ): number {
-  const [broken] = checkDocument(schema, document);
-  if (broken) throw broken;
   const usageOnly = onlyRecordsUsage(document);
   // `recordUsage` refuses such an event alone.
   if (!usageOnly && (hasZeroByte(variables) || literalsOf(document).some(hasZeroByte))) {

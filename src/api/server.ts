@@ -4,6 +4,7 @@ import Fastify, { type FastifyInstance } from 'fastify';
 import type { Deps } from '../platform/deps.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import { type WaitBudget, waitBudget, withWaitBudget } from '../platform/waitBudget.js';
+import { createDocuments } from './documents.js';
 import { registerGraphQL } from './graphql.js';
 import { sendProblem } from './problem.js';
 import { registerProviderWebhook } from './providerWebhook.js';
@@ -39,6 +40,7 @@ export async function createServer(
     frameworkErrors: (error, request, reply) => void sendProblem(deps, { request, reply }, error),
   });
   const schema = createSchema();
+  const documents = createDocuments({ schema, introspection });
 
   app.addHook('onRequest', async (request, reply) => {
     reply.headers({
@@ -82,8 +84,8 @@ export async function createServer(
   app.setNotFoundHandler(answerUnknownPath(deps));
   registerRest(app, deps);
   registerProviderWebhook(app, deps);
-  const apollo = await registerGraphQL(app, { deps, schema, introspection });
-  const closeSockets = registerSockets(app, { deps, schema, introspection });
+  const apollo = await registerGraphQL(app, { deps, schema, documents, introspection });
+  const closeSockets = registerSockets(app, { deps, schema, documents });
   // Sockets would keep the server open for ever. Apollo's drain plugin calls app.close(), so only apollo.stop() is called.
   app.addHook('preClose', closeSockets);
   // The stop closes the connections that are idle then; one that still answers it would keep until it cuts off all, after 10 s.

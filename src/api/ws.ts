@@ -8,9 +8,6 @@ import {
   type GraphQLSchema,
   getOperationAST,
   getVariableValues,
-  NoSchemaIntrospectionCustomRule,
-  specifiedRules,
-  validate,
 } from 'graphql';
 import { CloseCode, type Context as SocketContext } from 'graphql-ws';
 import { useServer } from 'graphql-ws/use/ws';
@@ -22,11 +19,11 @@ import type { Context } from '../platform/context.js';
 import type { Deps } from '../platform/deps.js';
 import type { LiveSource, Subscriber } from '../platform/liveSource.js';
 import { actorOf } from './auth.js';
+import type { Documents } from './documents.js';
 import { billingErrorOf, doors } from './errors.js';
 import { asGraphQLError, createFanOut, type FanOut, type SubscriptionArgs } from './fanOut.js';
 import { checkRequest, createContext } from './graphql.js';
 import { presentGraphQLError } from './graphqlErrors.js';
-import { parseLimited } from './limits.js';
 
 const maxMessageBytes = 64 * 1024;
 const maxUnsentBytes = 1024 * 1024;
@@ -54,12 +51,11 @@ type Extra = Record<PropertyKey, unknown> & {
  */
 export function registerSockets(
   app: FastifyInstance,
-  { deps, schema, introspection }: { deps: Deps; schema: GraphQLSchema; introspection: boolean },
+  { deps, schema, documents }: { deps: Deps; schema: GraphQLSchema; documents: Documents },
 ): () => Promise<void> {
   const sockets = new WebSocketServer({ noServer: true, maxPayload: maxMessageBytes });
   const open = new Set<Extra>();
   const fanOut = createFanOut(deps);
-  const rules = introspection ? specifiedRules : [...specifiedRules, NoSchemaIntrospectionCustomRule];
   const present = (requestId: string) => (error: GraphQLError) =>
     presentGraphQLError(error, { requestId, log: deps.log });
 
@@ -69,6 +65,7 @@ export function registerSockets(
       connectionInitWaitTimeout: initTimeoutMs,
       onConnect: async (context) => {
         const { extra } = context as SocketContext<Record<string, unknown>, Extra>;
+        delete extra.request; // the handshake's, which would be kept as long as the socket
         try {
           extra.actor = await actorOf(deps, credentialsOf(context.connectionParams ?? {}));
           if (extra.socket.readyState === extra.socket.OPEN) open.add(extra);
@@ -86,9 +83,9 @@ export function registerSockets(
           if (Object.keys(context.subscriptions).length > maxSubscriptions) {
             throw new BillingError('LIMIT_EXCEEDED', `At most ${maxSubscriptions} operations at a time on a socket`);
           }
-          const document = parseLimited(payload.query);
+          const document = documents.read(payload.query);
           const cost = checkRequest(schema, document, { ...payload, actor: extra.actor! });
-          const mistakes = validate(schema, document, rules);
+          const mistakes = documents.mistakes(document);
           if (mistakes.length > 0) return mistakes;
           const operation = getOperationAST(document, payload.operationName);
           if (!operation) {
