@@ -46,24 +46,27 @@ async function runRow(row: FaultRow): Promise<Result> {
   const startedAt = performance.now();
   const bar = progress(row.name, total);
   const done: Run[] = [];
-  const attempt = async (world: FaultWorld, i: number): Promise<void> => {
+  const attempt = async (world: FaultWorld, i: number): Promise<{ isUsable: boolean }> => {
+    let isUsable = true;
     try {
       done.push(await row.run({ world, random: randomOf(row, seed, i), i, runs: total, progress: () => bar.step() }));
     } catch (error) {
       done.push({ worstMs: 0, violations: [`run ${i} broke off: ${(error as Error).stack}`] });
+      isUsable = false;
     }
     if (!row.whole) bar.step();
+    return { isUsable };
   };
   let begun = 0;
   const lane = async (): Promise<void> => {
-    // A row that starts its servers itself has a fresh world for each run; any other goes on in the same one.
+    // A row that starts its servers itself has a fresh world for each run; any other goes on in the same one until a run breaks off.
     while (begun < total) {
       const world = await worldFor(row, cluster);
       try {
         for (let i = begun++; i < total; i = begun++) {
-          await attempt(world, i);
+          const { isUsable } = await attempt(world, i);
           if (row.whole) begun = total;
-          if (row.env === undefined) break;
+          if (row.env === undefined || !isUsable) break;
         }
       } finally {
         await world.stop();
@@ -72,7 +75,7 @@ async function runRow(row: FaultRow): Promise<Result> {
   };
   await Promise.all(Array.from({ length: row.whole || row.alone ? 1 : Math.min(lanes, total) }, lane));
   bar.stop();
-  return {
+  const result: Result = {
     name: row.name,
     runs: total,
     boundMs: row.boundMs,
@@ -86,6 +89,11 @@ async function runRow(row: FaultRow): Promise<Result> {
         : []),
     ]),
   };
+  // The table comes at the end of an hour; whoever breaks off before keeps what is known by then.
+  process.stderr.write(
+    `${row.name}: ${total} runs, worst ${Math.round(result.worstMs)} ms, ${result.violations.length} violations\n`,
+  );
+  return result;
 }
 
 async function worldFor(row: FaultRow, of: FaultCluster): Promise<FaultWorld> {

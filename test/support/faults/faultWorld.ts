@@ -133,7 +133,10 @@ export async function startFaultWorld(
       process.off('exit', endWithUs);
       fs.appendFileSync(logFile, `${program.stdout()}${program.stderr()}\n`);
     });
-    await program.printed(/is ready/, 90_000);
+    await program.printed(/is ready/, 90_000).catch(async (error: unknown) => {
+      await program.stop('SIGKILL'); // its port is wanted again
+      throw error;
+    });
     return program;
   };
   let server: Program | undefined;
