@@ -13,6 +13,7 @@ import { Migration20261125003227 } from './Migration20261125003227.js';
 import { Migration20261125004300 } from './Migration20261125004300.js';
 import { Migration20261125010000 } from './Migration20261125010000.js';
 import { Migration20261125013600 } from './Migration20261125013600.js';
+import { Migration20261125041159 } from './Migration20261125041159.js';
 
 /** Every migration, in order. A list and not a folder scan, so that what runs is what was compiled with the rest. */
 export const migrations = [
@@ -31,4 +32,5 @@ export const migrations = [
   Migration20261125004300,
   Migration20261125010000,
   Migration20261125013600,
+  Migration20261125041159,
 ].map((migration) => ({ name: migration.name, class: migration }));

@@ -24,7 +24,7 @@ import { createSweeps, type Sweeps } from './platform/sweeps.js';
 import { usageTopic } from './platform/topics.js';
 import { limitWaits, withoutWaitBudget } from './platform/waitBudget.js';
 import { dueSweepsOf, jobsOf, sinksOf, sweepsOf } from './schedule.js';
-import { createLanes } from './webhook/lanes.js';
+import { createDeliveryPump } from './webhook/deliveryPump.js';
 import { createWebhookPoster } from './webhook/postWebhook.js';
 
 /**
@@ -188,8 +188,8 @@ export async function startApp(options: CoreOptions & { worker?: boolean }): Pro
   const core = await openCore(options);
   const { deps, relay } = core;
   const poster = createWebhookPoster(deps.webhookPolicy);
-  const stopping = new AbortController();
-  const sweeps = createSweeps({ sweeps: sweepsOf(deps), log });
+  const pump = createDeliveryPump({ ...deps, poster });
+  const sweeps = createSweeps({ sweeps: sweepsOf(deps, { retention: config.retention, asOwner: core.asOwner }), log });
   const server = await createServer(deps, config);
   try {
     await server.app.listen({ host: config.host, port: config.port });
@@ -202,7 +202,8 @@ export async function startApp(options: CoreOptions & { worker?: boolean }): Pro
   core.setPublicUrl(url);
   relay.start();
   if (worker) {
-    await deps.jobs.start(jobsOf({ ...deps, poster, lanes: createLanes(), stopping: stopping.signal }));
+    await deps.jobs.start(jobsOf(deps));
+    pump.start();
     sweeps.start();
   }
   return {
@@ -214,7 +215,7 @@ export async function startApp(options: CoreOptions & { worker?: boolean }): Pro
       await server.close();
       await sweeps.stop();
       await relay.stop();
-      stopping.abort();
+      await pump.stop();
       await deps.jobs.stop();
       await poster.close();
       await core.close();

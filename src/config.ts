@@ -8,6 +8,7 @@ const text = z
   .string()
   .optional()
   .transform((value) => value?.trim() || undefined);
+const days = z.coerce.number().int().min(1).max(36_500);
 
 /** Every environment variable the product reads, in the order of the README's table. */
 const environment = z.object({
@@ -26,6 +27,8 @@ const environment = z.object({
   STRIPE_API_BASE: text,
   TEST_CLOCKS: flag,
   WEBHOOK_ALLOW_INSECURE: flag,
+  WEBHOOK_RETENTION_DAYS: days.default(30),
+  EVENT_RETENTION_DAYS: days.optional(),
   INTROSPECTION: flag,
   GRAPHIQL: flag,
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
@@ -52,10 +55,18 @@ export interface Config {
   /** May every account that has no history yet get a test clock? Operators may in any case. */
   readonly testClocks: boolean;
   readonly webhookAllowInsecure: boolean;
+  readonly retention: Retention;
   readonly introspection: boolean;
   readonly graphiql: boolean;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent';
   readonly seller: { readonly name: string; readonly lines: readonly string[] };
+}
+
+/** Days for which what may be thrown away is kept. */
+export interface Retention {
+  readonly deliveryDays: number;
+  /** Undefined: for ever. */
+  readonly eventDays: number | undefined;
 }
 
 export interface StripeConfig {
@@ -90,6 +101,11 @@ export function readConfig(env: Record<string, string | undefined> = process.env
       'MIGRATION_DATABASE_URL is set, but not the database to run on. Add a line like\n  DATABASE_URL=postgresql://user:password@host:5432/billing',
     );
   }
+  if (e.EVENT_RETENTION_DAYS !== undefined && e.EVENT_RETENTION_DAYS < e.WEBHOOK_RETENTION_DAYS) {
+    throw new ConfigError(
+      `EVENT_RETENTION_DAYS is ${e.EVENT_RETENTION_DAYS}, expected at least the ${e.WEBHOOK_RETENTION_DAYS} of WEBHOOK_RETENTION_DAYS: a delivery shows its event`,
+    );
+  }
   const stripe = readStripe(e, production);
   const demo = e.DEMO ?? (e.DATABASE_URL === undefined && stripe === undefined);
   return {
@@ -106,6 +122,7 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     stripe,
     testClocks: e.TEST_CLOCKS ?? !production,
     webhookAllowInsecure: e.WEBHOOK_ALLOW_INSECURE ?? (demo && !production),
+    retention: { deliveryDays: e.WEBHOOK_RETENTION_DAYS, eventDays: e.EVENT_RETENTION_DAYS },
     introspection: e.INTROSPECTION ?? !production,
     graphiql: e.GRAPHIQL ?? !production,
     logLevel: e.LOG_LEVEL,

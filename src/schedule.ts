@@ -1,6 +1,8 @@
 import type { TaskList } from 'graphile-worker';
 import { advanceTestClocks } from './account/advanceTestClock.js';
 import { hasTestClock } from './account/testClock.js';
+import type { Core } from './app.js';
+import type { Retention } from './config.js';
 import { collectDueInvoices, retryOpenInvoices } from './invoice/collectInvoice.js';
 import { settlersOf } from './invoice/settlers.js';
 import { announceExpiringMethods } from './payment/announceExpiringMethods.js';
@@ -8,10 +10,10 @@ import { readProviderEvents } from './payment/readProviderEvents.js';
 import { reconcileAttachments } from './payment/reconcileAttachments.js';
 import { reconcilePayments } from './payment/reconcilePayments.js';
 import { reconcileRefunds } from './payment/reconcileRefunds.js';
-import { wallClock } from './platform/clock.js';
 import type { Deps } from './platform/deps.js';
 import type { DueSweep } from './platform/dueWork.js';
 import type { LoggedEvent } from './platform/eventLog.js';
+import { pruneKeys } from './platform/idempotency.js';
 import { uuidOf } from './platform/ids.js';
 import type { Sink } from './platform/relay.js';
 import type { Sweep } from './platform/sweeps.js';
@@ -22,10 +24,16 @@ import { announceIfLow, announceLowWallets } from './wallet/announceLow.js';
 import { rechargeDueWallets, rechargeIfLow } from './wallet/autoRecharge.js';
 import { expireDueCredit } from './wallet/expireCredit.js';
 import { expireDueHolds } from './wallet/expireHolds.js';
-import { type Delivering, deliver, hurryDueDeliveries } from './webhook/deliver.js';
-import { deliverJob, planDeliveries } from './webhook/planDeliveries.js';
+import { planDeliveries } from './webhook/planDeliveries.js';
+import { pruneDeliveries } from './webhook/pruneDeliveries.js';
+import { pruneEvents } from './webhook/pruneEvents.js';
 
 const rechargeJob = 'wallet.recharge';
+
+/** How long what may be thrown away is kept, and who may throw away what is append-only. */
+export interface Keeping extends Pick<Core, 'asOwner'> {
+  readonly retention: Retention;
+}
 
 /**
  * What comes due on an account's rows. The order is that of one billing night; a test clock goes through it at each time
@@ -66,23 +74,18 @@ export const dueSweepsOf = (deps: Omit<Deps, 'dueWork'>): DueSweep[] => [
   },
 ];
 
-/** What happens by itself: each sweep finds the rows whose due time has passed. Webhooks go by the wall clock, always. */
-export const sweepsOf = (deps: Deps): Record<string, Sweep> => ({
+/** What happens by itself: each sweep finds the rows whose due time has passed, and last what is too old to be kept. */
+export const sweepsOf = (deps: Deps, { retention, asOwner }: Keeping): Record<string, Sweep> => ({
   ...Object.fromEntries(dueSweepsOf(deps).map(({ name, run }): [string, Sweep] => [name, () => run({})])),
   advanceTestClocks: () => advanceTestClocks(deps),
   readProviderEvents: () => readProviderEvents(deps, settlersOf),
-  hurryDeliveries: () => hurryDueDeliveries(byTheWall(deps)),
-});
-
-/** Whoever receives a webhook lives outside: attempts, retries and leases know no test clock. */
-const byTheWall = <Needs extends Pick<Deps, 'clock'>>(deps: Needs): Needs => ({
-  ...deps,
-  clock: wallClock(deps.clock),
+  pruneDeliveries: () => pruneDeliveries(deps, { days: retention.deliveryDays }),
+  pruneEvents: () => pruneEvents({ ...deps, asOwner }, { days: retention.eventDays }),
+  pruneKeys: () => pruneKeys(deps),
 });
 
 /** Job name → handler. A job only does sooner what a sweep would do. */
-export const jobsOf = (deps: Deps & Delivering): TaskList => ({
-  [deliverJob]: (payload) => deliver(byTheWall(deps), payload as { accountId: string; deliveryId: string }),
+export const jobsOf = (deps: Deps): TaskList => ({
   [rechargeJob]: async (payload) => {
     const { accountId } = payload as { accountId: string };
     await announceIfLow(deps, accountId);
@@ -92,7 +95,7 @@ export const jobsOf = (deps: Deps & Delivering): TaskList => ({
 
 /** Where the relay hands every event; sockets hear of it before any of these. */
 export const sinksOf = (deps: Omit<Deps, 'dueWork'>): Sink[] => [
-  { name: 'webhooks', handle: (event) => planDeliveries(byTheWall(deps), event) },
+  { name: 'webhooks', handleBatch: (events) => planDeliveries(deps, events) },
   { name: 'reactions', handle: (event) => react(deps, event) },
 ];
 

@@ -91,7 +91,14 @@ export const autoRechargeBody = body({
   amount: orNothing(decimal),
   monthly_limit: decimal.nullish(),
 });
-export const webhookBody = body({ url: longText, events: orNothing(z.array(text, expected('a list of event types'))) });
+const eventFilter = orNothing(z.array(text, expected('a list of event types')));
+export const webhookBody = body({ url: longText, events: eventFilter });
+export const updateWebhookBody = body({
+  url: orNothing(longText),
+  events: eventFilter,
+  enabled: orNothing(z.boolean(expected('true or false'))),
+});
+export const testWebhookBody = body({ type: orNothing(text) });
 
 const instant = z
   .string(expected('an RFC 3339 instant'))
@@ -99,6 +106,11 @@ const instant = z
   .refine((at) => !Number.isNaN(at.getTime()), 'expected an RFC 3339 instant such as 2026-04-01T00:00:00Z');
 export const createClockBody = body({ now: instant });
 export const advanceClockBody = body({ to: instant });
+export const redeliverBody = body({
+  from: instant,
+  to: orNothing(instant),
+  only_failed: orNothing(z.boolean(expected('true or false'))),
+});
 
 const properties = z.custom<object>(
   (value) => typeof value === 'object' && value !== null && !Array.isArray(value) && !isRawNumber(value),

@@ -11,7 +11,7 @@ import type { UsageProposal } from '../usage/proposals.js';
 import type { UsageEventResult } from '../usage/recordUsage.js';
 import type { UsageCorrection } from '../usage/usage.entity.js';
 import type { LedgerTransaction } from '../wallet/wallet.entity.js';
-import type { WebhookDelivery } from '../webhook/webhook.entity.js';
+import type { WebhookAttempt, WebhookDelivery } from '../webhook/webhook.entity.js';
 
 /** Major units with the currency's decimals, as a JSON number: 4900 USD → 49.00. */
 const amount = (minorUnits: bigint, currency: string): RawNumber => rawNumber(majorUnits({ minorUnits, currency }));
@@ -118,16 +118,27 @@ export const presentProposal = (proposal: UsageProposal) => {
   };
 };
 
-export const presentDelivery = (delivery: WebhookDelivery, eventType: string | null) => ({
+/** A test has an event that is in no log. */
+export const presentDelivery = (delivery: WebhookDelivery, event: Pick<LoggedEvent, 'id' | 'type'> | undefined) => ({
   id: publicId('webhookDelivery', delivery.id),
-  event_id: publicId('event', delivery.eventId),
-  event_type: eventType,
+  event_id: publicId('event', delivery.eventId ?? delivery.id),
+  event_type: event?.type ?? null,
+  test: delivery.eventId == null,
   status: delivery.status.toLowerCase(),
   attempts: delivery.attempts,
   next_attempt_at: delivery.nextAttemptAt?.toISOString() ?? null,
   response_status: delivery.responseStatus ?? null,
   duration_ms: delivery.durationMs ?? null,
   created_at: delivery.createdAt.toISOString(),
+});
+
+/** A line of a delivery's log. */
+export const presentAttempt = (attempt: WebhookAttempt) => ({
+  attempted_at: attempt.attemptedAt.toISOString(),
+  response_status: attempt.responseStatus ?? null,
+  duration_ms: attempt.durationMs,
+  response_excerpt: attempt.responseExcerpt,
+  error: attempt.error ?? null,
 });
 
 /** An event of the log; `sequence` is the `after` that continues behind it. */

@@ -11,11 +11,12 @@ import { clockRoutes } from './restClock.js';
 import { meteringRoutes } from './restMetering.js';
 import type { Answer, Call, Route } from './restRoute.js';
 import { salesRoutes } from './restSales.js';
+import { webhookRoutes } from './restWebhooks.js';
 
 export const restPrefix = '/api/v1/billing';
 
 /** The shim for callers of the integration guide: every path it has, in the shapes it shows. */
-export const restRoutes: readonly Route[] = [...salesRoutes, ...meteringRoutes, ...clockRoutes];
+export const restRoutes: readonly Route[] = [...salesRoutes, ...meteringRoutes, ...webhookRoutes, ...clockRoutes];
 
 const bodyLimitBytes = 100_000;
 const bulkBodyLimitBytes = 1_000_000;
@@ -97,9 +98,9 @@ async function admit(deps: Deps, row: Route, request: FastifyRequest): Promise<C
     const detail = `expected 1 to 255 characters, found ${idempotencyKey.length}`;
     throw new InvalidRequest([{ header: 'Idempotency-Key', detail }]);
   }
-  const { id = '' } = request.params as { id?: string };
+  const { id = '', delivery = '' } = request.params as { id?: string; delivery?: string };
   const em = deps.db.orm.em.fork();
-  return { deps, em, actor, accountId: actor.accountId, id, query: request.query, idempotencyKey };
+  return { deps, em, actor, accountId: actor.accountId, id, delivery, query: request.query, idempotencyKey };
 }
 
 const headerOf = (request: FastifyRequest, name: string): string | undefined => request.headers[name]?.toString();
@@ -135,7 +136,7 @@ function unknownPath(request: FastifyRequest): BillingError | HttpRefusal {
 }
 
 const matches = (row: Route, path: string): boolean =>
-  new RegExp(`^${restPrefix}${row.path.replaceAll(':id', '[^/]+')}$`).test(path);
+  new RegExp(`^${restPrefix}${row.path.replaceAll(/:\w+/g, '[^/]+')}$`).test(path);
 
 /** The not-found handler for the rest of `/api/`, so that it too answers problem details. */
 export const answerUnknownPath =

@@ -1,9 +1,8 @@
 import { accountById } from '../account/createAccount.js';
-import { notFound } from '../domain/errors.js';
 import { type Money, parseMoney } from '../domain/money.js';
 import { paymentsByIds } from '../payment/paymentMethods.js';
-import { eventsByIds, readEvents } from '../platform/eventLog.js';
-import { publicId, uuidOf } from '../platform/ids.js';
+import { readEvents } from '../platform/eventLog.js';
+import { publicId } from '../platform/ids.js';
 import { correctionsByIds } from '../usage/corrections.js';
 import { correctUsage } from '../usage/correctUsage.js';
 import { recordUsage } from '../usage/recordUsage.js';
@@ -15,14 +14,6 @@ import { topUp } from '../wallet/topUp.js';
 import { LedgerTransaction } from '../wallet/wallet.entity.js';
 import { presentWallet } from '../wallet/wallet.present.js';
 import { walletTransactions, walletView } from '../wallet/wallets.js';
-import { listDeliveries } from '../webhook/deliveries.js';
-import {
-  createWebhookEndpoint,
-  deleteWebhookEndpoint,
-  endpointsByIds,
-  listWebhookEndpoints,
-  presentEndpoint,
-} from '../webhook/endpoints.js';
 import {
   autoRechargeBody,
   eventsQuery,
@@ -32,11 +23,9 @@ import {
   topUpBody,
   usageCorrectionsBody,
   usageEventsBody,
-  webhookBody,
 } from './parseRest.js';
 import {
   presentCorrection,
-  presentDelivery,
   presentEvent,
   presentProposal,
   presentTopUp,
@@ -45,7 +34,7 @@ import {
 } from './presentRest.js';
 import { type Call, type Route, route } from './restRoute.js';
 
-/** Usage, the wallet, webhooks and the event log. */
+/** Usage, the wallet and the event log. */
 export const meteringRoutes: readonly Route[] = [
   route({
     method: 'GET',
@@ -151,54 +140,6 @@ export const meteringRoutes: readonly Route[] = [
       const { nodes, pageInfo } = await walletTransactions(em, accountId, { first: limit, after });
       const transactions = nodes.map(presentTransaction);
       return { body: { transactions }, next: pageInfo.hasNextPage ? transactions.at(-1)?.id : undefined };
-    },
-  }),
-
-  route({
-    method: 'POST',
-    path: '/webhooks',
-    scope: 'webhooks:write',
-    body: webhookBody,
-    handle: async ({ deps, actor, em, accountId, idempotencyKey }, { url, events }) => {
-      const answer = await createWebhookEndpoint(deps, actor, { idempotencyKey, url, events });
-      const endpoint = (await endpointsByIds(em, accountId, [answer.endpointId])).get(answer.endpointId)!;
-      return { status: 201, body: presentEndpoint(endpoint, answer.secret), replayed: answer.replayed };
-    },
-  }),
-  route({
-    method: 'GET',
-    path: '/webhooks',
-    scope: 'webhooks:read',
-    handle: async ({ em, accountId }) => {
-      const endpoints = await listWebhookEndpoints(em, accountId);
-      return { body: { webhooks: endpoints.map((endpoint) => presentEndpoint(endpoint)) } };
-    },
-  }),
-  route({
-    method: 'DELETE',
-    path: '/webhooks/:id',
-    scope: 'webhooks:write',
-    handle: async ({ deps, actor, id, idempotencyKey }) => {
-      const { replayed } = await deleteWebhookEndpoint(deps, actor, { idempotencyKey, webhookEndpointId: id });
-      return { status: 204, replayed };
-    },
-  }),
-  route({
-    method: 'GET',
-    path: '/webhooks/:id/deliveries',
-    scope: 'webhooks:read',
-    handle: async ({ em, accountId, id, query }) => {
-      const { limit, after } = readQuery(pageQuery('webhookDelivery'), query);
-      const endpointId = uuidOf('webhookEndpoint', id);
-      // The log of an endpoint outlives it, so one that was deleted is found too.
-      if (!endpointId || !(await endpointsByIds(em, accountId, [endpointId])).has(endpointId)) {
-        throw notFound('webhook endpoint', id);
-      }
-      const { nodes, pageInfo } = await listDeliveries(em, { accountId, endpointId }, { first: limit, after });
-      const events = await eventsByIds(em, { accountId, ids: nodes.map((delivery) => delivery.eventId) });
-      const typeById = new Map(events.map((event) => [event.id, event.type]));
-      const deliveries = nodes.map((delivery) => presentDelivery(delivery, typeById.get(delivery.eventId) ?? null));
-      return { body: { deliveries }, next: pageInfo.hasNextPage ? deliveries.at(-1)?.id : undefined };
     },
   }),
 

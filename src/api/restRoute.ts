@@ -13,6 +13,8 @@ export interface Call {
   readonly accountId: string;
   /** `:id` of the path; empty where it has none. */
   readonly id: string;
+  /** `:delivery` of the path. */
+  readonly delivery: string;
   readonly query: unknown;
   readonly idempotencyKey: string | undefined;
 }
@@ -33,7 +35,7 @@ export interface Answer {
 /** One row: method, path → parse → use case → present. */
 export interface Route<Input = unknown> {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
-  /** Below the prefix; `:id` is the public id of what the path names. */
+  /** Below the prefix; `:id` is the public id of what the path names, `:delivery` that of a delivery below it. */
   readonly path: string;
   /** Undefined: any valid token. */
   readonly scope: Scope | undefined;

@@ -38,6 +38,7 @@ import { CreditGrantResolver, WalletGrantsResolver } from '../wallet/grant.resol
 import { HoldResolver, WalletHoldsResolver } from '../wallet/hold.resolver.js';
 import { LedgerMovementResolver, LedgerStatementResolver } from '../wallet/ledger.resolver.js';
 import { AccountWalletResolver, WalletResolver, WalletTransactionResolver } from '../wallet/wallet.resolver.js';
+import { RedeliverResolver } from '../webhook/redeliver.resolver.js';
 import { WebhookDeliveryResolver, WebhookEndpointResolver } from '../webhook/webhook.resolver.js';
 import { NodeResolver } from './node.resolver.js';
 
@@ -100,6 +101,7 @@ export function createSchema(): GraphQLSchema {
       EventResolver,
       WebhookEndpointResolver,
       WebhookDeliveryResolver,
+      RedeliverResolver,
     ],
     validate: false,
     pubSub: unusedPubSub,

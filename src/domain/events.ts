@@ -43,6 +43,7 @@ export const eventTypes = [
   'wallet.hold_captured',
   'wallet.hold_released',
   'wallet.hold_expired',
+  'webhook_endpoint.disabled',
 ] as const;
 
 export type EventType = (typeof eventTypes)[number];

@@ -67,7 +67,8 @@ export async function writeEvents(em: EntityManager, batches: readonly EventBatc
   return new Map(rows.map((row) => [row.account_id, BigInt(row.seq)]));
 }
 
-interface EventRow {
+/** Columns of the log, `data` as text. */
+export interface EventRow {
   id: string;
   seq: string;
   type: EventType;
@@ -75,7 +76,7 @@ interface EventRow {
   data: string;
 }
 
-const logged = (accountId: string, row: EventRow): LoggedEvent => ({
+export const loggedEvent = (accountId: string, row: EventRow): LoggedEvent => ({
   accountId,
   seq: BigInt(row.seq),
   id: row.id,
@@ -101,7 +102,7 @@ export async function readEvents(
       where account_id = ${accountId} and seq > ${after} and (${types ?? null}::text[] is null or type = any(${types ?? null}::text[]))
       order by seq limit ${limit}`,
   );
-  return rows.map((row) => logged(accountId, row));
+  return rows.map((row) => loggedEvent(accountId, row));
 }
 
 export async function eventsByIds(
@@ -114,7 +115,16 @@ export async function eventsByIds(
       select id, seq, type, occurred_at, data::text from event
       where account_id = ${accountId} and id = any(${ids}::uuid[])`,
   );
-  return rows.map((row) => logged(accountId, row));
+  return rows.map((row) => loggedEvent(accountId, row));
+}
+
+/** The first `seq` that the account's log still holds, or will: all before it were deleted because of their age. */
+export async function keptFrom(em: EntityManager, accountId: string): Promise<bigint> {
+  const [row] = await rowsOf(
+    em,
+    sql<{ pruned_seq: string }>`select pruned_seq from event_cursor where account_id = ${accountId}`,
+  );
+  return BigInt(row?.pruned_seq ?? 0) + 1n;
 }
 
 /** The last `seq` of the account's log; 0 before its first event. */

@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { BillingError, invalid } from '../domain/errors.js';
-import type { Tx } from './db.js';
-import { newId } from './ids.js';
+import { deleteInBatches } from './batchedDelete.js';
+import type { Clock } from './clock.js';
+import type { Db, Tx } from './db.js';
+import { firstIdAt, newId } from './ids.js';
 import { rowsOf, sql } from './sql.js';
 
 export interface IdempotencyClaim<Answer> {
@@ -69,6 +71,27 @@ export async function storedAnswer<Answer extends object>(
     );
   }
   return stored?.answer;
+}
+
+const keptMs = 24 * 3_600_000;
+
+/**
+ * Sweep: forgets keys that are older than the 24 h they are kept at least, a batch a statement. The id tells a key's age where the account
+ * lives by a test clock, which shows any time.
+ */
+export async function pruneKeys({ db, clock }: { db: Pick<Db, 'orm'>; clock: Clock }): Promise<number> {
+  const before = new Date(clock.now().getTime() - keptMs);
+  return deleteInBatches(async (limit) => {
+    const deleted = await rowsOf(
+      db.orm.em.fork(),
+      sql`
+        delete from idempotency_key k using (
+          select account_id, id from idempotency_key
+          where created_at < ${before} and id < ${firstIdAt(before)}::uuid order by created_at limit ${limit}
+        ) old where k.account_id = old.account_id and k.id = old.id returning 1`,
+    );
+    return deleted.length;
+  });
 }
 
 function checkKey(key: string): void {

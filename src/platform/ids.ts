@@ -39,6 +39,12 @@ const kindByPrefix = new Map<string, IdKind>(
  */
 export const newId = (): string => v7();
 
+/** Smaller than every id made at this time or later, and larger than all before; whatever clock an account lives by. */
+export const firstIdAt = (at: Date): string => {
+  const ms = Math.max(0, at.getTime()).toString(16).padStart(12, '0');
+  return `${ms.slice(0, 8)}-${ms.slice(8)}-7000-8000-000000000000`;
+};
+
 /** A uuid as callers see it: `inv_01jd…` (TypeID, https://github.com/jetify-com/typeid). */
 export const publicId = (kind: IdKind, uuid: string): string => fromUUID(uuid, idPrefixes[kind]);
 

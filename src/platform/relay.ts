@@ -6,9 +6,18 @@ import { eventsByIds, type LoggedEvent } from './eventLog.js';
 import { rowsOf, sql } from './sql.js';
 
 /** What the relay hands every event to, at least once; a sink must bear the same event twice. */
-export interface Sink {
+export type Sink = EventSink | BatchSink;
+
+/** Gets one event after another, in order. */
+export interface EventSink {
   readonly name: string;
   handle(event: LoggedEvent): Promise<void>;
+}
+
+/** Gets many events of one account at once, in order, and before the others hear of them. Where it fails, it gets all again. */
+export interface BatchSink {
+  readonly name: string;
+  handleBatch(events: readonly LoggedEvent[]): Promise<void>;
 }
 
 /** An account's outbox did not empty: a sink fails, or the process that holds the rows hangs. */
@@ -83,10 +92,7 @@ export function createRelay({ db, pubsub, sinks }: { db: Db; pubsub: PubSub; sin
       const last = claimed.reduce((max, row) => (BigInt(row.seq) > max ? BigInt(row.seq) : max), 0n);
       pubsub.publish(eventsTopic(accountId), last.toString());
       const events = await eventsByIds(db.orm.em.fork(), { accountId, ids: claimed.map((row) => row.id) });
-      const moved: string[] = [];
-      for (const event of events.sort((a, b) => Number(a.seq - b.seq))) {
-        if (await handOver(event)) moved.push(event.id);
-      }
+      const moved = await handOver(events.sort((a, b) => Number(a.seq - b.seq)));
       await rowsOf(
         db.orm.em.fork(),
         sql`delete from outbox where account_id = ${accountId} and id = any(${moved}::uuid[])`,
@@ -95,20 +101,24 @@ export function createRelay({ db, pubsub, sinks }: { db: Db; pubsub: PubSub; sin
     }
   };
 
-  const handOver = async (event: LoggedEvent): Promise<boolean> => {
-    let handled = true;
-    for (const sink of sinks) {
+  /** Answers the ids of those that every sink has taken. */
+  const handOver = async (events: readonly LoggedEvent[]): Promise<string[]> => {
+    const refused = new Set<string>();
+    const attempt = async (sink: string, some: readonly LoggedEvent[], take: () => Promise<void>): Promise<void> => {
       try {
-        await sink.handle(event);
+        await take();
       } catch (error) {
-        handled = false;
-        db.log.error(
-          { err: error, sink: sink.name, event: event.id, type: event.type },
-          'an event could not be handed over; trying again',
-        );
+        for (const { id } of some) refused.add(id);
+        const [{ id: event, type } = {}] = some;
+        const message = 'an event could not be handed over; trying again';
+        db.log.error({ err: error, sink, event, type, events: some.length }, message);
       }
-    }
-    return handled;
+    };
+    for (const sink of sinks)
+      if ('handleBatch' in sink) await attempt(sink.name, events, () => sink.handleBatch(events));
+    for (const event of events)
+      for (const sink of sinks) if ('handle' in sink) await attempt(sink.name, [event], () => sink.handle(event));
+    return events.map(({ id }) => id).filter((id) => !refused.has(id));
   };
 
   const poll = async (): Promise<void> => {

@@ -18,13 +18,20 @@ export const EventEntity = defineEntity({
     data: p.json<unknown>().columnType('json'),
   },
   uniques: [{ properties: ['accountId', 'seq'] }],
+  indexes: [{ properties: ['accountId', 'occurredAt'] }],
 });
 
 /** The account's last `seq`; its row lock orders the log. `id` equals `account_id`. */
 export const EventCursorEntity = defineEntity({
   name: 'EventCursor',
   tableName: 'event_cursor',
-  properties: { accountId: accountKey(), id: idKey(), seq: p.bigint() },
+  properties: {
+    accountId: accountKey(),
+    id: idKey(),
+    seq: p.bigint(),
+    /** The last `seq` that was deleted because of its age; all before it are gone as well. */
+    prunedSeq: p.bigint().default(0),
+  },
 });
 
 /** Events not yet handed to the sinks; see relay. A queue table. */

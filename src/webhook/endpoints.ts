@@ -1,13 +1,15 @@
 import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
 import { Account } from '../account/account.entity.js';
-import { BillingError, invalid, notFound } from '../domain/errors.js';
-import { eventTypes, isEventType } from '../domain/events.js';
+import { BillingError, notFound } from '../domain/errors.js';
+import { parseEventFilter } from '../domain/eventFilter.js';
 import { type Actor, requireScope } from '../platform/actor.js';
 import { type BatchFunction, byIdsOf } from '../platform/batch.js';
-import { transact } from '../platform/db.js';
+import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
 import { claimKey, storedAnswer } from '../platform/idempotency.js';
-import { newId, publicId, uuidOf } from '../platform/ids.js';
+import { newId, uuidOf } from '../platform/ids.js';
+import { disable } from './disableEndpoint.js';
+import { knownSecret, secretMark } from './secrets.js';
 import { createSecret } from './signature.js';
 import { checkTarget, parseTarget } from './targetAddress.js';
 import { WebhookEndpoint } from './webhook.entity.js';
@@ -15,7 +17,7 @@ import { WebhookEndpoint } from './webhook.entity.js';
 export interface CreateWebhookEndpointInput {
   idempotencyKey?: string | undefined;
   url: string;
-  /** Event types; empty or absent: all. */
+  /** Event types, or all of a kind as `invoice.*`; empty or absent: all. */
   events?: readonly string[] | undefined;
 }
 
@@ -36,43 +38,42 @@ export async function createWebhookEndpoint(
   const claimOf = { operation: 'createWebhookEndpoint', key: idempotencyKey, input };
   // Before the name is looked up: a repeat gets its answer whatever became of the target since.
   const reader = deps.db.orm.em.fork();
-  const stored = await storedAnswer<{ id: string }>(reader, { accountId, ...claimOf });
-  if (stored) return replay(reader, accountId, stored.id);
+  const stored = await storedAnswer<Answer>(reader, { accountId, ...claimOf });
+  if (stored) return replay(reader, accountId, stored);
 
-  const events = [...new Set(input.events ?? [])];
-  const unknown = events.findIndex((type) => !isEventType(type));
-  if (unknown >= 0) {
-    throw invalid(
-      `'${events[unknown]!.slice(0, 60)}' is not an event type: expected one of ${eventTypes.join(', ')}`,
-      'events',
-      unknown,
-    );
-  }
+  const events = parseEventFilter(input.events ?? []);
   const url = parseTarget(input.url, deps.webhookPolicy);
   await checkTarget(url, deps.webhookPolicy);
 
   return transact(deps, accountId, async (tx) => {
     const { em } = tx;
-    const claim = await claimKey(tx, { ...claimOf, answer: { id: newId() } });
+    const secret = createSecret();
+    const claim = await claimKey<Answer>(tx, { ...claimOf, answer: { id: newId(), secretMark: secretMark(secret) } });
     const { id } = claim.answer;
-    if (claim.replayed) return replay(em, accountId, id);
+    if (claim.replayed) return replay(em, accountId, claim.answer);
     await em.findOneOrFail(Account, { id: accountId }, { lockMode: LockMode.PESSIMISTIC_WRITE }); // so that the count holds
     if ((await em.count(WebhookEndpoint, { accountId, deletedAt: null })) >= maxEndpoints) {
       throw new BillingError('LIMIT_EXCEEDED', `The account already has ${maxEndpoints} webhook endpoints`);
     }
-    const secret = createSecret();
     em.create(WebhookEndpoint, { accountId, id, url: url.href, events, enabled: true, secret, createdAt: tx.now });
     return { endpointId: id, secret, replayed: false };
   });
 }
 
+interface Answer {
+  id: string;
+  /** Absent in answers of before secrets could be rotated. */
+  secretMark?: string;
+}
+
+/** The secret of then, also where another has taken its place since. */
 async function replay(
   em: EntityManager,
   accountId: string,
-  id: string,
+  answer: Answer,
 ): Promise<{ endpointId: string; secret: string; replayed: boolean }> {
-  const { secret } = await em.findOneOrFail(WebhookEndpoint, { accountId, id });
-  return { endpointId: id, secret, replayed: true };
+  const endpoint = await em.findOneOrFail(WebhookEndpoint, { accountId, id: answer.id });
+  return { endpointId: answer.id, secret: knownSecret(endpoint, answer.secretMark), replayed: true };
 }
 
 /** Takes an endpoint away: nothing more is sent there, the deliveries of before stay in the log. */
@@ -92,15 +93,8 @@ export async function deleteWebhookEndpoint(
       answer: { id: id ?? '' },
     });
     if (claim.replayed) return { endpointId: claim.answer.id, replayed: true };
-    const endpoint =
-      id &&
-      (await tx.em.findOne(
-        WebhookEndpoint,
-        { accountId, id, deletedAt: null },
-        { lockMode: LockMode.PESSIMISTIC_WRITE },
-      ));
-    if (!endpoint) throw notFound('webhook endpoint', input.webhookEndpointId, 'webhookEndpointId');
-    endpoint.enabled = false;
+    const endpoint = await lockOwnEndpoint(tx, input.webhookEndpointId);
+    await disable(tx, endpoint, { reason: 'OWNER', now: deps.clock.now() });
     endpoint.deletedAt = tx.now;
     return { endpointId: endpoint.id, replayed: false };
   });
@@ -111,12 +105,11 @@ export const listWebhookEndpoints = (em: EntityManager, accountId: string): Prom
 
 export const endpointsByIds: BatchFunction<WebhookEndpoint> = byIdsOf(WebhookEndpoint);
 
-/** REST shape of an endpoint; the secret only in the answer that creates it. */
-export const presentEndpoint = (endpoint: WebhookEndpoint, secret?: string) => ({
-  id: publicId('webhookEndpoint', endpoint.id),
-  url: endpoint.url,
-  events: endpoint.events,
-  enabled: endpoint.enabled,
-  created_at: endpoint.createdAt.toISOString(),
-  ...(secret === undefined ? {} : { secret }),
-});
+/** The account's endpoint with this public id, locked; NOT_FOUND for every other and for those that were deleted. */
+export async function lockOwnEndpoint({ em, accountId }: Tx, webhookEndpointId: string): Promise<WebhookEndpoint> {
+  const id = uuidOf('webhookEndpoint', webhookEndpointId);
+  const lockMode = LockMode.PESSIMISTIC_WRITE;
+  const endpoint = id && (await em.findOne(WebhookEndpoint, { accountId, id, deletedAt: null }, { lockMode }));
+  if (!endpoint) throw notFound('webhook endpoint', webhookEndpointId, 'webhookEndpointId');
+  return endpoint;
+}

@@ -24,10 +24,21 @@ import { publicId } from '../platform/ids.js';
 import { DateTime } from '../platform/scalars.js';
 import { attemptsByDeliveryIds, loadDeliveries } from './deliveries.js';
 import { createWebhookEndpoint, deleteWebhookEndpoint, endpointsByIds, listWebhookEndpoints } from './endpoints.js';
-import { deliveryStatuses, type WebhookAttempt, type WebhookDelivery, type WebhookEndpoint } from './webhook.entity.js';
+import { rotateWebhookSecret } from './rotateSecret.js';
+import { updateWebhookEndpoint } from './updateEndpoint.js';
+import {
+  deliveryStatuses,
+  disabledReasons,
+  type WebhookAttempt,
+  type WebhookDelivery,
+  type WebhookEndpoint,
+} from './webhook.entity.js';
+import { testEventOf } from './webhookBody.js';
 
 const DeliveryStatus = enumOf(deliveryStatuses);
 registerEnumType(DeliveryStatus, { name: 'DeliveryStatus' });
+const DisabledReason = enumOf(disabledReasons);
+registerEnumType(DisabledReason, { name: 'WebhookDisabledReason' });
 
 @ObjectType('WebhookAttempt', { description: 'One attempt to deliver' })
 export class WebhookAttemptType {
@@ -63,6 +74,12 @@ export class WebhookDeliveryType extends NodeType {
 
   @Field(() => Int, { nullable: true })
   durationMs?: number | null;
+
+  @Field(() => DateTime)
+  createdAt!: Date;
+
+  @Field(() => DateTime, { nullable: true })
+  deliveredAt?: Date | null;
 }
 
 const WebhookDeliveryConnection = connectionType('WebhookDelivery', () => WebhookDeliveryType);
@@ -72,11 +89,23 @@ export class WebhookEndpointType extends NodeType {
   @Field(() => String)
   url!: string;
 
-  @Field(() => [String], { description: 'Event types it gets; empty: all' })
+  @Field(() => [String], { description: 'Event types it gets, or all of a kind as `invoice.*`; empty: all' })
   events!: string[];
 
   @Field(() => Boolean)
   enabled!: boolean;
+
+  @Field(() => DateTime, { nullable: true })
+  disabledAt?: Date | null;
+
+  @Field(() => DisabledReason, {
+    nullable: true,
+    description: 'FAILING: every attempt of five days failed; GONE: it answered 410; OWNER: by updateWebhookEndpoint',
+  })
+  disabledReason?: WebhookEndpoint['disabledReason'];
+
+  @Field(() => DateTime, { nullable: true, description: 'The first failed attempt since the last that succeeded' })
+  failingSince?: Date | null;
 }
 
 @ObjectType('WebhookEndpointPayload')
@@ -90,8 +119,23 @@ class WebhookEndpointInput extends IdempotentInput {
   @Field(() => String)
   url!: string;
 
+  @Field(() => [String], { nullable: true, description: 'Event types, or all of a kind as `invoice.*`; empty: all' })
+  events?: string[] | null;
+}
+
+@InputType('UpdateWebhookEndpointInput', { description: 'What is left out stays as it is' })
+class UpdateWebhookEndpointInput extends IdempotentInput {
+  @Field(() => ID)
+  webhookEndpointId!: string;
+
+  @Field(() => String, { nullable: true })
+  url?: string | null;
+
   @Field(() => [String], { nullable: true })
   events?: string[] | null;
+
+  @Field(() => Boolean, { nullable: true, description: 'true forgets that it failed' })
+  enabled?: boolean | null;
 }
 
 @InputType('WebhookEndpointIdInput')
@@ -110,10 +154,16 @@ export class WebhookDeliveryResolver {
     return publicId('webhookDelivery', delivery.id);
   }
 
-  @FieldResolver(() => BillingEventType)
-  event(@Root() delivery: WebhookDelivery, @Ctx() { scope, actor }: Context): Promise<LoggedEvent | undefined> {
+  @FieldResolver(() => BillingEventType, { description: 'A test has an example here, which is not in the log' })
+  async event(@Root() delivery: WebhookDelivery, @Ctx() { scope, actor }: Context): Promise<LoggedEvent | undefined> {
     requireScope(actor, 'events:read');
+    if (delivery.eventId == null) return testEventOf(delivery);
     return load(scope, loggedEventsByIds, delivery.accountId, delivery.eventId);
+  }
+
+  @FieldResolver(() => Boolean, { description: 'Made by sendTestEvent' })
+  test(@Root() delivery: WebhookDelivery): boolean {
+    return delivery.eventId == null;
   }
 
   @FieldResolver(() => [WebhookAttemptType], { description: 'The log of attempts, oldest first' })
@@ -174,6 +224,36 @@ export class WebhookEndpointResolver {
     return payload(async () => {
       const { endpointId, replayed } = await deleteWebhookEndpoint(deps, actor, { ...input });
       return { webhookEndpoint: (await load(scope, endpointsByIds, actor.accountId, endpointId))!, replayed };
+    });
+  }
+
+  @Mutation(() => WebhookEndpointPayload)
+  updateWebhookEndpoint(
+    @Arg('input', () => UpdateWebhookEndpointInput) { url, events, enabled, ...input }: UpdateWebhookEndpointInput,
+    @Ctx() { deps, actor, scope }: Context,
+  ): Promise<WebhookEndpointPayload> {
+    return payload(async () => {
+      const { endpointId, replayed } = await updateWebhookEndpoint(deps, actor, {
+        ...input,
+        url: url ?? undefined,
+        events: events ?? undefined,
+        enabled: enabled ?? undefined,
+      });
+      return { webhookEndpoint: (await load(scope, endpointsByIds, actor.accountId, endpointId))!, replayed };
+    });
+  }
+
+  @Mutation(() => WebhookEndpointPayload, {
+    description: 'A new secret, shown in this answer only; the one before it stays valid for 24 hours',
+  })
+  rotateWebhookSecret(
+    @Arg('input', () => WebhookEndpointIdInput) input: WebhookEndpointIdInput,
+    @Ctx() { deps, actor, scope }: Context,
+  ): Promise<WebhookEndpointPayload> {
+    return payload(async () => {
+      const { endpointId, secret, replayed } = await rotateWebhookSecret(deps, actor, { ...input });
+      const endpoint = await load(scope, endpointsByIds, actor.accountId, endpointId);
+      return { webhookEndpoint: { ...endpoint!, shownSecret: secret }, replayed };
     });
   }
 }

@@ -144,6 +144,26 @@ describe('scopes', () => {
       'webhooks:write',
       'mutation { deleteWebhookEndpoint(input: { idempotencyKey: "k", webhookEndpointId: "x" }) { replayed } }',
     ],
+    [
+      'webhooks:write',
+      'mutation { updateWebhookEndpoint(input: { idempotencyKey: "k", webhookEndpointId: "x", enabled: true }) { replayed } }',
+    ],
+    [
+      'webhooks:write',
+      'mutation { rotateWebhookSecret(input: { idempotencyKey: "k", webhookEndpointId: "x" }) { replayed } }',
+    ],
+    [
+      'webhooks:write',
+      'mutation { sendTestEvent(input: { idempotencyKey: "k", webhookEndpointId: "x" }) { replayed } }',
+    ],
+    [
+      'webhooks:write',
+      'mutation { redeliverWebhook(input: { idempotencyKey: "k", webhookDeliveryId: "x" }) { replayed } }',
+    ],
+    [
+      'webhooks:write',
+      'mutation { redeliverWebhooks(input: { idempotencyKey: "k", webhookEndpointId: "x", from: "2026-01-01T00:00:00Z" }) { replayed } }',
+    ],
   ];
 
   test('each operation needs its own: without it FORBIDDEN at the top, with it alone it runs', async () => {

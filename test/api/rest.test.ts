@@ -482,6 +482,7 @@ describe('webhooks and events', () => {
       id: expect.stringMatching(/^whd_/),
       event_id: event!.id,
       event_type: 'payment_method.added',
+      test: false,
       status: expect.stringMatching(/^(pending|failed)$/),
       attempts: expect.any(Number),
       next_attempt_at: expect.any(String),
@@ -603,8 +604,13 @@ describe('errors', () => {
     ['/wallet/auto-recharge', ['PUT']],
     ['/wallet/transactions', ['GET']],
     ['/webhooks', ['POST', 'GET']],
-    ['/webhooks/ID', ['DELETE']],
+    ['/webhooks/ID', ['PATCH', 'DELETE']],
+    ['/webhooks/ID/rotate-secret', ['POST']],
+    ['/webhooks/ID/test', ['POST']],
+    ['/webhooks/ID/redeliver', ['POST']],
     ['/webhooks/ID/deliveries', ['GET']],
+    ['/webhooks/ID/deliveries/whd_1', ['GET']],
+    ['/webhooks/ID/deliveries/whd_1/redeliver', ['POST']],
     ['/events', ['GET']],
   ];
   const operations = paths.flatMap(([path, methods]) => methods.map((method) => [method, path] as const));
@@ -642,11 +648,18 @@ describe('errors', () => {
       '/webhooks/ID': String(hook.body.id),
     };
     ids['/invoices/ID/pdf'] = ids['/invoices/ID/pay'] = ids['/invoices/ID']!;
-    ids['/webhooks/ID/deliveries'] = ids['/webhooks/ID']!;
-    const onOne = operations.filter(([, path]) => path.includes('ID'));
+    for (const below of ['deliveries', 'rotate-secret', 'test', 'redeliver'])
+      ids[`/webhooks/ID/${below}`] = ids['/webhooks/ID']!;
+    const onOne = operations.filter(([, path]) => path.includes('ID') && !path.includes('whd_1'));
     expect(new Set(onOne.map(([, path]) => path))).toEqual(new Set(Object.keys(ids)));
     for (const [method, path] of onOne) {
-      const body = method === 'PATCH' ? { plan_id: 'plan_starter' } : undefined;
+      const bodies: Record<string, object> = {
+        'PATCH /subscriptions/ID': { plan_id: 'plan_starter' },
+        'PATCH /webhooks/ID': { enabled: true },
+        'POST /webhooks/ID/test': {},
+        'POST /webhooks/ID/redeliver': { from: '2026-01-01T00:00:00Z' },
+      };
+      const body = bodies[`${method} ${path}`];
       const id = ids[path]!;
       const never = id.replace(/_.*/, `_${unknownId}`);
       const seen = [];

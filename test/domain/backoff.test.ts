@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { retryDelayMs, webhookRetryAfterMs } from '../../src/domain/backoff.js';
+import { isGivenUp, nextAttemptMs, retryDelayMs, webhookRetryAfterMs } from '../../src/domain/backoff.js';
 
 test('without jitter the pauses are 5 s, 5 m, 30 m, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h, and then no more', () => {
   const pausesInSeconds = Array.from({ length: 10 }, (_, i) => {
@@ -20,4 +20,21 @@ test('jitter spreads a pause over ±20 %', () => {
       expect(Math.abs(delayMs - pauseMs)).toBeLessThanOrEqual(pauseMs * 0.2);
     }),
   );
+});
+
+test.each([
+  ['nothing is asked', 1, null, 5],
+  ['less is asked than the pause', 2, 60, 300],
+  ['more is asked than the pause', 1, 600, 600],
+  ['more than a day is asked', 1, 999_999, 86_400],
+  ['the schedule is exhausted', 10, 600, undefined],
+])('where %s, attempt %s is followed after the pause or what was asked', (_what, attempt, retryAfterSeconds, seconds) => {
+  const ms = nextAttemptMs({ attempt, random: 0.5, retryAfterSeconds });
+  expect(ms === undefined ? undefined : ms / 1000).toBe(seconds);
+});
+
+test('an endpoint is given up when it has only failed for five days', () => {
+  const failingSince = new Date('2026-04-01T00:00:00Z');
+  expect(isGivenUp({ failingSince, now: new Date('2026-04-05T23:59:59.999Z') })).toBe(false);
+  expect(isGivenUp({ failingSince, now: new Date('2026-04-06T00:00:00Z') })).toBe(true);
 });

@@ -78,6 +78,7 @@ export type TopUpInput = {
 };
 
 export type WebhookEndpointInput = {
+  /** Event types, or all of a kind as `invoice.*`; empty: all */
   events?: Array<string> | null | undefined;
   idempotencyKey: string;
   url: string;

@@ -1,7 +1,7 @@
 import { transact } from '../../src/platform/db.js';
 import { eventsTopic } from '../../src/platform/eventFeed.js';
 import type { LoggedEvent } from '../../src/platform/eventLog.js';
-import { createRelay, type Relay, type Sink } from '../../src/platform/relay.js';
+import { createRelay, type EventSink, type Relay } from '../../src/platform/relay.js';
 import { sql } from '../../src/platform/sql.js';
 import { startWorld, until, type World } from '../support/world.js';
 
@@ -21,7 +21,7 @@ afterEach(async () => {
 const emit = (accountId: string, n: number) =>
   transact(world.deps, accountId, async (tx) => tx.emit({ type: 'wallet.updated', data: { n } }));
 
-function relay(...sinks: Sink['handle'][]): Relay {
+function relay(...sinks: EventSink['handle'][]): Relay {
   const made = createRelay({
     db: { ...world.deps.db, log: world.deps.log },
     pubsub: world.deps.pubsub,

@@ -4,7 +4,6 @@ import { createLogger } from '../../src/platform/log.js';
 import { sql } from '../../src/platform/sql.js';
 import { createSweeps, type DueRow, finishDue } from '../../src/platform/sweeps.js';
 import { advanceDueSubscriptions } from '../../src/subscription/renewDue.js';
-import { hurryDueDeliveries } from '../../src/webhook/deliver.js';
 import { runDue, subscribed, subscriptionOf, testCatalogYaml } from '../support/billing.js';
 import { startWorld, until, type World } from '../support/world.js';
 
@@ -108,25 +107,6 @@ test('a hundred subscriptions that can not be advanced keep no other from being 
   expect(await subscriptionOf(world, account)).toMatchObject({ periodEnd: expect.any(Date), version: 2 });
   await world.rows(sql`delete from subscription where account_id = ${broken.account.id} and status = 'CANCELED'`);
   await runDue(world);
-});
-
-test('deliveries that stay due however often they are hurried keep no other waiting', async () => {
-  const { account } = await subscribed(world);
-  const [endpointId, ...ids] = Array.from({ length: 451 }, newId);
-  await world.rows(sql`
-    insert into webhook_endpoint select (jsonb_populate_record(null::webhook_endpoint, jsonb_build_object('account_id', ${account.id}::uuid,
-      'id', ${endpointId}::uuid, 'url', 'https://example.com', 'events', '{}'::text[], 'enabled', true, 'secret', 'whsec_', 'created_at', '2024-04-01T00:00:00Z'))).*`);
-  await world.rows(sql`
-    insert into webhook_delivery (account_id, id, endpoint_id, event_id, status, next_attempt_at, created_at)
-    select ${account.id}, id, ${endpointId}, gen_random_uuid(), 'PENDING', '2024-03-31T00:00:00Z', '2024-03-31T00:00:00Z'
-    from unnest(${ids}::uuid[]) id`);
-  const hurried: string[] = [];
-  const add = async (_: string, payload: object) => void hurried.push((payload as { deliveryId: string }).deliveryId);
-  const deps = { ...world.deps, jobs: { ...world.deps.jobs, add: add as World['deps']['jobs']['add'] } };
-  for (let rounds = 0; rounds < 3; rounds++) await hurryDueDeliveries(deps);
-  expect(hurried.toSorted()).toEqual(ids.toSorted());
-  await hurryDueDeliveries(deps);
-  expect(hurried.length).toBe(650); // from the beginning again
 });
 
 test('the first round is at once: a process that is killed again soon has still swept', async () => {

@@ -1,65 +1,45 @@
-import http from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { Webhook } from 'standardwebhooks';
 import type { LoggedEvent } from '../../src/platform/eventLog.js';
 import { sql } from '../../src/platform/sql.js';
-import { deliver, webhookBody } from '../../src/webhook/deliver.js';
-import { createLanes } from '../../src/webhook/lanes.js';
+import { createDeliveryPump } from '../../src/webhook/deliveryPump.js';
 import type { WebhookPoster } from '../../src/webhook/postWebhook.js';
+import { webhookBody } from '../../src/webhook/webhookBody.js';
+import { type Received, type Receiver, startReceiver } from '../support/receiver.js';
 import { startWorld, type TestAccount, until, type World } from '../support/world.js';
 
-interface Received {
-  path: string;
-  headers: Record<string, string>;
-  body: string;
-}
-
 let world: World;
-let receiver: http.Server;
-let receiverUrl: string;
-const received: Received[] = [];
-/** What the receiver answers, by path; default 204. */
-const answers = new Map<string, () => 'hang' | { status: number; headers?: Record<string, string>; body?: string }>();
+/** Nothing is delivered by itself here. */
+let idle: World;
+let receiver: Receiver;
+let answers: Receiver['answers'];
+let at: Receiver['at'];
 
 beforeAll(async () => {
-  receiver = http.createServer((request, response) => {
-    let body = '';
-    request.on('data', (part: Buffer) => {
-      body += part.toString();
-    });
-    request.on('end', () => {
-      const path = request.url ?? '/';
-      received.push({ path, headers: request.headers as Record<string, string>, body });
-      const answer = answers.get(path)?.() ?? { status: 204 };
-      if (answer === 'hang') return;
-      const { status, headers, body: text } = answer;
-      response.writeHead(status, headers).end(text);
-    });
-  });
-  await new Promise<void>((resolve) => receiver.listen(0, '127.0.0.1', resolve));
-  receiverUrl = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`;
+  receiver = await startReceiver();
+  ({ answers, at } = receiver);
   world = await startWorld();
+  idle = await startWorld({ worker: false });
 });
 
 afterAll(async () => {
   await world.stop();
-  receiver.closeAllConnections();
-  await new Promise((resolve) => receiver.close(resolve));
+  await idle.stop();
+  await receiver.close();
 });
 
 let paths = 0;
 async function register(
   account: TestAccount,
   events: string[] = [],
+  on: World = world,
 ): Promise<{ id: string; path: string; secret: string }> {
   const path = `/hook-${++paths}`;
-  const { body } = await world.rest(account.token, 'POST', '/webhooks', { url: receiverUrl + path, events });
+  const { body } = await on.rest(account.token, 'POST', '/webhooks', { url: receiver.url + path, events });
   return { id: body.id, path, secret: body.secret };
 }
 
-const at = (path: string): Received[] => received.filter((one) => one.path === path);
-const change = (account: TestAccount, enabled: boolean) =>
-  world.rest(account.token, 'PUT', '/wallet/auto-recharge', { enabled, threshold: 1, amount: 5 });
+const change = (account: TestAccount, enabled: boolean, on: World = world) =>
+  on.rest(account.token, 'PUT', '/wallet/auto-recharge', { enabled, threshold: 1, amount: 5 });
 
 async function deliveries(account: TestAccount, endpointId: string) {
   const { data, errors } = await world.gql(
@@ -127,7 +107,6 @@ test('a failure is tried again with the same id, by the schedule, until it succe
     await world.rows(
       sql`update webhook_delivery set next_attempt_at = ${new Date(world.clock.now().getTime() - 60_000)} where status = 'PENDING'`,
     );
-    await world.sweeps.runOnce();
     await until(() => at(path).length === attempts, `attempt ${attempts}`);
     await until(
       async () => (await deliveries(account, id))[0]?.log.length === attempts,
@@ -180,13 +159,15 @@ test('a delivery claimed by a process that died is sent again after its lease', 
   answers.delete(path);
   // As a process leaves it that was killed between the claim and the answer.
   await world.rows(
-    sql`update webhook_delivery set attempts = 2, next_attempt_at = ${new Date(world.clock.now().getTime() + 30_000)} where status = 'PENDING'`,
+    sql`update webhook_delivery set attempts = 2, next_attempt_at = ${new Date(world.clock.now().getTime() + 30_000)},
+      leased_until = ${new Date(world.clock.now().getTime() + 30_000)} where status = 'PENDING'`,
   );
-  await world.sweeps.runOnce();
-  expect(at(path)).toHaveLength(1);
-  world.clock.advanceMs(40_000);
-  await world.sweeps.runOnce();
-  await until(async () => (await deliveries(account, id))[0]?.status === 'DELIVERED', 'the delivery');
+  world.clock.advanceMs(20_000);
+  await change(account, true);
+  await until(() => at(path).length === 2, 'what was due after it');
+  expect(new Set(at(path).map((one) => one.headers['webhook-id'])).size).toBe(2); // not yet the first again
+  world.clock.advanceMs(20_000);
+  await until(async () => (await deliveries(account, id))[1]?.status === 'DELIVERED', 'the delivery');
   world.clock.advanceMs(-40_000);
 });
 
@@ -205,22 +186,17 @@ test('an endpoint that hangs with many queued does not keep the others waiting',
 });
 
 test('an attempt cut off by our own stop is none: it is given back, due at once', async () => {
-  const account = await world.account();
-  const { path } = await register(account);
-  answers.set(path, () => ({ status: 500 }));
-  await change(account, false);
-  await until(() => at(path).length === 1, 'the first attempt');
+  const account = await idle.account();
+  await register(account, [], idle);
+  await change(account, false, idle);
   const row = async () => {
-    const [found] = await world.rows(sql<{ id: string; attempts: number; next_attempt_at: string; status: string }>`
-      select id, attempts, next_attempt_at, status from webhook_delivery where account_id = ${account.id}`);
-    return found!;
+    const [found] = await idle.rows(sql<{ attempts: number; next_attempt_at: string; status: string; leased: boolean }>`
+      select attempts, next_attempt_at, status, leased_until is not null as leased from webhook_delivery where account_id = ${account.id}`);
+    return found;
   };
-  const logged = () => world.rows(sql`select 1 from webhook_attempt where account_id = ${account.id}`);
-  await until(async () => (await logged()).length === 1, 'its log');
-  await world.rows(sql`update webhook_delivery set next_attempt_at = ${new Date(0)} where account_id = ${account.id}`);
-  const { id } = await row();
+  await until(async () => (await row())?.status === 'PENDING', 'the delivery');
 
-  const stopping = new AbortController();
+  const begun = Promise.withResolvers<void>();
   const aborted = {
     ok: false,
     status: null,
@@ -231,20 +207,22 @@ test('an attempt cut off by our own stop is none: it is given back, due at once'
     gone: false,
   };
   const poster: WebhookPoster = {
-    post: async () => {
-      stopping.abort();
+    post: async (_input, signal) => {
+      begun.resolve();
+      await new Promise((resolve) => signal?.addEventListener('abort', resolve));
       return aborted;
     },
     close: async () => {},
   };
-  await deliver(
-    { ...world.deps, poster, lanes: createLanes(), stopping: stopping.signal },
-    { accountId: account.id, deliveryId: id },
-  );
+  const pump = createDeliveryPump({ ...idle.deps, poster });
+  pump.start();
+  await begun.promise;
+  expect(await row()).toMatchObject({ status: 'PENDING', attempts: 1, leased: true });
+  await pump.stop();
   const after = await row();
-  expect(after).toMatchObject({ status: 'PENDING', attempts: 1 });
-  expect(new Date(after.next_attempt_at).getTime()).toBeLessThanOrEqual(world.clock.now().getTime());
-  expect(await logged()).toHaveLength(1);
+  expect(after).toMatchObject({ status: 'PENDING', attempts: 0, leased: false });
+  expect(new Date(after!.next_attempt_at).getTime()).toBeLessThanOrEqual(idle.clock.now().getTime());
+  expect(await idle.rows(sql`select 1 from webhook_attempt where account_id = ${account.id}`)).toEqual([]);
 });
 
 test('nothing is sent for a change that was refused', async () => {

@@ -1,53 +1,65 @@
-import { createLanes } from '../../src/webhook/lanes.js';
+import { createLanes, type Lanes } from '../../src/webhook/lanes.js';
 
 const at = 1_000_000;
 
-function enter(lanes: ReturnType<typeof createLanes>, endpointId = 'a') {
-  const place = lanes.enter(endpointId, at);
-  return 'leave' in place ? place : undefined;
+/** An endpoint that has answered once, after so many milliseconds. */
+function answered(lanes: Lanes, endpointId: string, durationMs: number): void {
+  lanes.enter(endpointId, at)(durationMs);
 }
 
-const stepAside = (lanes: ReturnType<typeof createLanes>, endpointId = 'a'): number => {
-  const place = lanes.enter(endpointId, at);
-  if (!('stepAsideMs' in place)) throw new Error('got a place');
-  return place.stepAsideMs;
-};
+const enterAll = (lanes: Lanes, endpointId: string, nowMs = at) =>
+  Array.from({ length: lanes.room(endpointId, nowMs) }, () => lanes.enter(endpointId, nowMs));
 
-test('an endpoint of which nothing is known gets four places, the rest step aside, each later than the one before', () => {
+test('an endpoint of which nothing is known gets four places; then it is full', () => {
   const lanes = createLanes();
-  for (let i = 0; i < 4; i++) expect(enter(lanes)).toBeDefined();
-  expect([stepAside(lanes), stepAside(lanes), stepAside(lanes)]).toEqual([125, 250, 375]);
+  expect(enterAll(lanes, 'a')).toHaveLength(4);
+  expect([lanes.room('a', at), lanes.full(at)]).toEqual([0, ['a']]);
 });
 
 test('one endpoint says nothing about another', () => {
   const lanes = createLanes();
-  for (let i = 0; i < 5; i++) lanes.enter('a', at);
-  expect(enter(lanes, 'b')).toBeDefined();
+  enterAll(lanes, 'a');
+  expect(lanes.room('b', at)).toBe(4);
 });
 
-test('a fast endpoint may use every place', () => {
+test('a fast endpoint gets twenty', () => {
   const lanes = createLanes();
-  const first = enter(lanes);
-  enter(lanes);
-  first?.leave(20);
-  for (let i = 0; i < 20; i++) expect(enter(lanes)).toBeDefined();
+  answered(lanes, 'a', 20);
+  expect(lanes.room('a', at)).toBe(20);
+  enterAll(lanes, 'a');
+  expect(lanes.full(at)).toEqual(['a']);
 });
 
-test('what waits for a slow endpoint is spread over the time it takes, at most a minute', () => {
+test('a slow endpoint gets four, and is fast again when it has answered fast', () => {
   const lanes = createLanes();
-  const places = [1, 2, 3, 4].map(() => enter(lanes));
-  for (const place of places) place?.leave(15_000);
-  for (let i = 0; i < 4; i++) expect(enter(lanes)).toBeDefined();
-  expect(stepAside(lanes)).toBe(3_750);
-  expect(stepAside(lanes)).toBe(7_500);
-  for (let i = 0; i < 100; i++) lanes.enter('a', at);
-  expect(stepAside(lanes)).toBe(60_000);
+  answered(lanes, 'a', 15_000);
+  expect(lanes.room('a', at)).toBe(4);
+  answered(lanes, 'a', 5);
+  expect(lanes.room('a', at)).toBe(20);
 });
 
-test('an endpoint that was slow and is fast again is fast again', () => {
+test('a fast endpoint that leaves an attempt without an answer is slow before that ends', () => {
   const lanes = createLanes();
-  enter(lanes)?.leave(15_000);
-  enter(lanes)?.leave(5);
-  for (let i = 0; i < 4; i++) enter(lanes)?.leave(5);
-  for (let i = 0; i < 4; i++) expect(enter(lanes)).toBeDefined();
+  answered(lanes, 'a', 20);
+  lanes.enter('a', at);
+  expect([lanes.room('a', at + 499), lanes.room('a', at + 500)]).toEqual([19, 3]);
+});
+
+test('however many endpoints hang, forty places are left for the others', () => {
+  const lanes = createLanes();
+  for (let i = 0; i < 100; i++) {
+    answered(lanes, `slow ${i}`, 15_000);
+    enterAll(lanes, `slow ${i}`);
+  }
+  expect(lanes.free()).toBe(40);
+  expect(lanes.full(at)).toHaveLength(100);
+  answered(lanes, 'a', 5);
+  expect(lanes.room('a', at)).toBe(20);
+});
+
+test('a place that is left is free again', () => {
+  const lanes = createLanes();
+  const [leave] = enterAll(lanes, 'a');
+  leave!(undefined);
+  expect([lanes.free(), lanes.room('a', at)]).toEqual([97, 1]);
 });
