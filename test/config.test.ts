@@ -118,3 +118,13 @@ test('the seller address is a list of lines', () => {
     lines: ['Hauptstr. 1', '10115 Berlin'],
   });
 });
+
+test('deliveries are kept for 30 days and events for ever, unless told otherwise', () => {
+  expect(readConfig({}).retention).toEqual({ deliveryDays: 30, eventDays: undefined });
+  const some = readConfig({ WEBHOOK_RETENTION_DAYS: '7', EVENT_RETENTION_DAYS: '400' });
+  expect(some.retention).toEqual({ deliveryDays: 7, eventDays: 400 });
+  expect(() => readConfig({ EVENT_RETENTION_DAYS: '29' })).toThrow(
+    /EVENT_RETENTION_DAYS is 29, expected at least the 30/,
+  );
+  expect(() => readConfig({ WEBHOOK_RETENTION_DAYS: '0' })).toThrow(/WEBHOOK_RETENTION_DAYS/);
+});
