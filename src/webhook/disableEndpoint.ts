@@ -6,6 +6,9 @@ import { rowsOf, sql } from '../platform/sql.js';
 import { presentEndpoint } from './presentEndpoint.js';
 import { type disabledReasons, WebhookEndpoint } from './webhook.entity.js';
 
+/** Deliveries that fail with the endpoint, in its transaction; of more, the pump lets each fail that comes due. */
+const failAtOnce = 10_000;
+
 type Reason = (typeof disabledReasons)[number];
 
 /**
@@ -48,7 +51,10 @@ export async function disable(
     em,
     sql`
       update webhook_delivery set status = 'FAILED', next_attempt_at = null
-      where account_id = ${endpoint.accountId} and endpoint_id = ${endpoint.id} and status = 'PENDING'
-        and (leased_until is null or leased_until <= ${now})`,
+      where account_id = ${endpoint.accountId} and status = 'PENDING' and id in (
+        select id from webhook_delivery
+        where account_id = ${endpoint.accountId} and endpoint_id = ${endpoint.id} and status = 'PENDING'
+          and (leased_until is null or leased_until <= ${now})
+        limit ${failAtOnce})`,
   );
 }

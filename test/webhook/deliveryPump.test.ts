@@ -233,3 +233,16 @@ test('a delivery whose event is not in the log fails and keeps no other waiting'
   await until(async () => (await statuses(account)).FAILED === 1, 'its end');
   expect(told).toHaveLength(1);
 });
+
+test('what comes due at an endpoint that is disabled fails, without an attempt', async () => {
+  const account = await world.account();
+  const endpoint = await register(account);
+  await queue(account, endpoint, 30);
+  await world.rows(sql`update webhook_endpoint set enabled = false where id = ${endpoint.id}`);
+  startPump();
+  await until(async () => (await statuses(account)).FAILED === 30, 'their end');
+  const rows = await world.rows(
+    sql<{ attempts: number }>`select distinct attempts from webhook_delivery where account_id = ${account.id}`,
+  );
+  expect([rows, receiver.at(endpoint.path)]).toEqual([[{ attempts: 0 }], []]);
+});
