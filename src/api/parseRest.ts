@@ -212,8 +212,8 @@ export const eventsQuery = z.object({
   after: z
     .string(expected('one sequence'))
     .regex(/^\d{1,18}$/, expected('the sequence of an event'))
-    .default('0')
-    .transform(BigInt),
+    .transform(BigInt)
+    .optional(),
 });
 
 export const cancelQuery = z.object({ timing: oneOf(['immediate', 'period_end'], 'PERIOD_END') });

@@ -1,7 +1,7 @@
 import { accountById } from '../account/createAccount.js';
 import { type Money, parseMoney } from '../domain/money.js';
 import { paymentsByIds } from '../payment/paymentMethods.js';
-import { readEvents } from '../platform/eventLog.js';
+import { readEvents, requireKept } from '../platform/eventLog.js';
 import { publicId } from '../platform/ids.js';
 import { correctionsByIds } from '../usage/corrections.js';
 import { correctUsage } from '../usage/correctUsage.js';
@@ -149,7 +149,8 @@ export const meteringRoutes: readonly Route[] = [
     scope: 'events:read',
     handle: async ({ em, accountId, query }) => {
       const { limit, after } = readQuery(eventsQuery, query);
-      const found = await readEvents(em, { accountId, after, limit: limit + 1 });
+      if (after !== undefined) await requireKept(em, { accountId, after });
+      const found = await readEvents(em, { accountId, after: after ?? 0n, limit: limit + 1 });
       const events = found.slice(0, limit);
       return {
         body: { events: events.map(presentEvent) },

@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Deps } from '../platform/deps.js';
+import { requireKept } from '../platform/eventLog.js';
 import { uuidOf } from '../platform/ids.js';
 import { type LiveSource, stateSource } from '../platform/liveSource.js';
 import { rowsOf, sql } from '../platform/sql.js';
@@ -42,6 +43,7 @@ async function changedSince(
   em: EntityManager,
   { accountId, after }: { accountId: string; after: bigint },
 ): Promise<string[]> {
+  await requireKept(em, { accountId, after });
   const rows = await rowsOf(
     em,
     sql<{ id: string }>`

@@ -5,7 +5,7 @@ import { requireScope } from './actor.js';
 import type { BatchFunction } from './batch.js';
 import { type Connection, connectionType, type Keyset, page } from './connection.js';
 import type { Context } from './context.js';
-import { eventsByIds, type LoggedEvent, readEvents } from './eventLog.js';
+import { eventsByIds, type LoggedEvent, readEvents, requireKept } from './eventLog.js';
 import { NodeType } from './graphqlTypes.js';
 import { publicId } from './ids.js';
 import { logSource } from './liveSource.js';
@@ -62,7 +62,7 @@ export class EventResolver {
   }
 
   @Query(() => BillingEventConnection)
-  events(
+  async events(
     @Arg('first', () => Int, { nullable: true, defaultValue: 50 }) first: number | null,
     @Arg('after', () => String, { nullable: true }) after: string | undefined,
     @Arg('types', () => [String], { nullable: true }) types: string[] | undefined,
@@ -70,12 +70,13 @@ export class EventResolver {
   ): Promise<Connection<LoggedEvent>> {
     requireScope(actor, 'events:read');
     const wanted = knownTypes(types);
+    const { accountId } = actor;
+    if (after != null) await requireKept(scope.em, { accountId, after: sequenceAfter(after)! });
     return page<LoggedEvent>(
       { first, after },
       {
         ...bySequence,
-        fetch: (limit, from) =>
-          readEvents(scope.em, { accountId: actor.accountId, after: BigInt(from ?? 0), types: wanted, limit }),
+        fetch: (limit, from) => readEvents(scope.em, { accountId, after: BigInt(from ?? 0), types: wanted, limit }),
       },
     );
   }

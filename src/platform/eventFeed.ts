@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Repeater } from '@repeaterjs/repeater';
 import type { PubSub } from '../integrations/pubsub/pubsub.js';
 import type { Db } from './db.js';
-import { type LoggedEvent, lastSeq, readEvents } from './eventLog.js';
+import { type LoggedEvent, lastSeq, noLongerKept, readEvents } from './eventLog.js';
 
 /** The topic under which a grown log is announced; the message is the log's last `seq`. */
 export const eventsTopic = (accountId: string): string => `events:${accountId}`;
@@ -10,7 +10,7 @@ export const eventsTopic = (accountId: string): string => `events:${accountId}`;
 export interface EventFeed {
   /**
    * The account's events with `seq > after` in pages of at least one, first those already logged, then live: no gap, no
-   * repeat, in order. Ends when `return()` is called.
+   * repeat, in order. Ends when `return()` is called. Throws INVALID where events behind `after` are no longer kept.
    */
   pages(input: { accountId: string; after: bigint }): AsyncIterableIterator<readonly LoggedEvent[]>;
   /** The last `seq` of the account's log. */
@@ -59,6 +59,7 @@ export function createEventFeed({ db, pubsub }: { db: Db; pubsub: PubSub }): Eve
           const events = tail.after(cursor) ?? (await readOrWait(db, { accountId, after: cursor }));
           if (!events || stopped) continue;
           if (events.length > 0) {
+            if (events[0]!.seq > cursor + 1n) throw noLongerKept(events[0]!.seq); // `seq` has no gaps
             await push(events);
             cursor = events.at(-1)!.seq;
           } else await woken;

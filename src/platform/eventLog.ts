@@ -1,4 +1,5 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
+import { type BillingError, invalid } from '../domain/errors.js';
 import type { EventType } from '../domain/events.js';
 import { parseExact, stringifyExact } from './exactJson.js';
 import { newId } from './ids.js';
@@ -126,6 +127,21 @@ export async function keptFrom(em: EntityManager, accountId: string): Promise<bi
   );
   return BigInt(row?.pruned_seq ?? 0) + 1n;
 }
+
+/** Throws INVALID at `after` where events behind this cursor are gone: whoever goes on from it would miss them without a word. */
+export async function requireKept(
+  em: EntityManager,
+  { accountId, after }: { accountId: string; after: bigint },
+): Promise<void> {
+  const from = await keptFrom(em, accountId);
+  if (after + 1n < from) throw noLongerKept(from);
+}
+
+export const noLongerKept = (from: bigint): BillingError =>
+  invalid(
+    `Events before ${from} are no longer kept, expected a cursor of ${from - 1n} or later: read what you need of the past anew, and go on from there`,
+    'after',
+  );
 
 /** The last `seq` of the account's log; 0 before its first event. */
 export async function lastSeq(em: EntityManager, accountId: string): Promise<bigint> {

@@ -6,6 +6,7 @@ import { newId } from '../../src/platform/ids.js';
 import { sql } from '../../src/platform/sql.js';
 import { pruneDeliveries } from '../../src/webhook/pruneDeliveries.js';
 import { pruneEvents } from '../../src/webhook/pruneEvents.js';
+import { connect, listen } from '../support/sockets.js';
 import { startWorld, type TestAccount, type World } from '../support/world.js';
 
 let world: World;
@@ -105,6 +106,38 @@ describe('events', () => {
     world.clock.set(new Date());
     await change(account);
     expect([await seqs(account), await kept(account)]).toEqual([[5], 5n]); // the count goes on
+  });
+
+  test('that are gone are not passed over in silence: whoever goes on from before them is told', async () => {
+    const account = await busy(4);
+    await finish(account, [1, 2]);
+    world.clock.advanceMs(91 * day);
+    await pruneDeliveries(world.deps, { days: 30 });
+    await prune(90);
+    expect(await seqs(account)).toEqual([3, 4]);
+    world.clock.set(new Date());
+    const client = connect(world, account.token);
+    const socket = (query: string) => listen(client, `subscription { ${query} }`);
+    const refused = async (query: string) => {
+      const [error] = (await socket(query).ended) as { message: string; extensions: object }[];
+      return [error!.extensions, error!.message];
+    };
+    const told = [
+      expect.objectContaining({ code: 'INVALID', field: ['after'] }),
+      expect.stringMatching(/^Events before 3 are no longer kept, expected a cursor of 2 or later/),
+    ];
+    expect(await refused('billingEvents(after: "1") { cursor }')).toEqual(told);
+    expect(await refused('invoiceUpdated(after: "1") { id }')).toEqual(told);
+    const heard = await socket('billingEvents(after: "2") { cursor }').first(2);
+    expect(heard.map(({ data }) => data.billingEvents.cursor)).toEqual(['3', '4']);
+    await client.dispose();
+
+    const events = (args: string) => world.gql(account.token, `{ events${args} { nodes { cursor } } }`);
+    expect((await events('(after: "1")')).errors?.[0].extensions).toEqual(told[0]);
+    for (const args of ['', '(after: "2")'])
+      expect((await events(args)).data.events.nodes).toEqual([{ cursor: '3' }, { cursor: '4' }]);
+    expect((await world.rest(account.token, 'GET', '/events?after=1')).status).toBe(422);
+    expect((await world.rest(account.token, 'GET', '/events')).body.events).toHaveLength(2);
   });
 
   test('that are still in the outbox stay, and so do the young', async () => {
