@@ -3,7 +3,8 @@ import pg from 'pg';
 import { createPostgresPubSub } from '../../src/integrations/pubsub/postgres.js';
 import type { PubSub } from '../../src/integrations/pubsub/pubsub.js';
 import { createRedisPubSub } from '../../src/integrations/pubsub/redis.js';
-import { freePort, testRedis, withoutRedis } from '../support/redis.js';
+import { freePort } from '../support/program.js';
+import { testRedis, withoutRedis } from '../support/redis.js';
 import { startTcpProxy } from '../support/tcpProxy.js';
 import { asAdmin, until } from '../support/world.js';
 

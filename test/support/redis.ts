@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import net from 'node:net';
+import { freePort } from './program.js';
 
 /** Why tests with Redis can't run here; undefined where they can. `.ci/run` installs it where it may. */
 export const withoutRedis: string | undefined =
@@ -48,14 +48,4 @@ export async function testRedis(): Promise<TestRedis> {
       server.stdout!.resume();
     },
   };
-}
-
-/** A port that nobody listens on. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = net.createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as net.AddressInfo;
-      server.close(() => resolve(port));
-    });
-  });
 }
