@@ -49,9 +49,14 @@ export function createLiveWorkers({
     };
     client.on('error', lose);
     client.on('end', () => lose());
-    await client.connect();
-    // A machine that vanished is noticed after 10 + 3 × 5 s. Ignored where the connection is no TCP.
-    await client.query('set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3');
+    try {
+      await client.connect();
+      // A machine that vanished is noticed after 10 + 3 × 5 s. Ignored where the connection is no TCP.
+      await client.query('set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3');
+    } catch (error) {
+      await client.end().catch(() => {}); // why it is of no use is said already
+      throw error;
+    }
     session = made;
     return made;
   };

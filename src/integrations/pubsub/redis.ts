@@ -12,6 +12,7 @@ const options: RedisOptions = {
   autoResubscribe: false,
   maxRetriesPerRequest: null,
   connectTimeout: 5_000,
+  disconnectTimeout: 500,
   keepAlive: 10_000,
   retryStrategy: (times) => Math.min(5_000, 50 * 2 ** times),
 };
