@@ -1,13 +1,14 @@
 import type { AddressInfo } from 'node:net';
 import { type EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import pg from 'pg';
-import { createServer, type Server } from './api/server.js';
+import { createHealthServer, createServer, type Server } from './api/server.js';
 import type { Config } from './config.js';
 import { guardedTables } from './entities.js';
 import type { PaymentProvider } from './integrations/payments/provider.js';
 import { createSandboxProvider } from './integrations/payments/sandbox.js';
 import { createStripeProvider } from './integrations/payments/stripe.js';
 import { createPostgresPubSub } from './integrations/pubsub/postgres.js';
+import type { PubSub } from './integrations/pubsub/pubsub.js';
 import { ormConfig } from './ormConfig.js';
 import { createAccountLocks } from './platform/accountLocks.js';
 import { type Clock, systemClock } from './platform/clock.js';
@@ -15,7 +16,7 @@ import type { Db } from './platform/db.js';
 import type { Deps } from './platform/deps.js';
 import { DroppingClient } from './platform/droppingClient.js';
 import { createDueWork } from './platform/dueWork.js';
-import { createEventFeed } from './platform/eventFeed.js';
+import { createEventFeed, eventsTopic } from './platform/eventFeed.js';
 import { createJobs, migrateJobs } from './platform/jobs.js';
 import type { Logger } from './platform/log.js';
 import { createRelay, type Relay } from './platform/relay.js';
@@ -94,10 +95,7 @@ export async function openCore(options: CoreOptions): Promise<Core> {
     }),
   );
   const db: Db = { orm, log, onCommit: () => {} };
-  const pubsub = createPostgresPubSub({
-    url: databaseUrl,
-    onError: (error) => log.warn({ err: error }, 'notifications between processes are interrupted; reconnecting'),
-  });
+  const pubsub = await openPubSub({ config, databaseUrl, log });
   const provider = openProvider({ config, databaseUrl, log, clock });
   let publicUrl = config.publicUrl ?? `http://${config.host}:${config.port}`;
   let owner: Promise<MikroORM> | undefined;
@@ -127,7 +125,9 @@ export async function openCore(options: CoreOptions): Promise<Core> {
   db.onCommit = ({ accountId, seq, usage }) =>
     withoutWaitBudget(() => {
       if (usage) pubsub.publish(usageTopic(accountId), '');
-      if (seq !== undefined) relay.nudge(accountId);
+      if (seq === undefined) return;
+      pubsub.publish(eventsTopic(accountId), seq.toString()); // sockets hear of it before anything else is done with it
+      relay.nudge(accountId);
     });
   return {
     deps,
@@ -154,6 +154,19 @@ export async function openCore(options: CoreOptions): Promise<Core> {
 const unguarded =
   `the ledger is append-only by this program alone: the database would let it change postings. To have it refuse, make the role ` +
   `${runtimeRole} and grant it to the login of DATABASE_URL, then migrate`;
+
+/** Redis where it is configured, and only then loaded; else the database itself tells the other processes. */
+async function openPubSub({
+  config: { redisUrl },
+  databaseUrl,
+  log,
+}: Pick<CoreOptions, 'config' | 'databaseUrl' | 'log'>): Promise<PubSub> {
+  const onError = (error: Error): void =>
+    log.warn({ err: error }, 'hints between processes are interrupted: going on by polling, and reconnecting');
+  if (redisUrl === undefined) return createPostgresPubSub({ url: databaseUrl, onError });
+  const { createRedisPubSub } = await import('./integrations/pubsub/redis.js');
+  return createRedisPubSub({ url: redisUrl, onError });
+}
 
 /** Stripe where a key is configured, else the sandbox on a pool of its own: what it moves, no rollback takes back. */
 function openProvider({ config, databaseUrl, log, clock }: Required<Omit<CoreOptions, 'ownerUrl'>>): {
@@ -182,15 +195,19 @@ export interface App extends Core {
   stop(): Promise<void>;
 }
 
-/** Opens the doors and starts what happens by itself. `stop` finishes what is under way, in the order of dependence. */
+/**
+ * Opens the doors and starts what happens by itself, as far as the process has the role for it. `stop` finishes what is under
+ * way, in the order of dependence. Without `worker` the jobs and sweeps of the role rest: a test does by hand what they would.
+ */
 export async function startApp(options: CoreOptions & { worker?: boolean }): Promise<App> {
   const { config, log, worker = true } = options;
+  const { roles } = config;
   const core = await openCore(options);
   const { deps, relay } = core;
   const poster = createWebhookPoster(deps.webhookPolicy);
   const pump = createDeliveryPump({ ...deps, poster });
   const sweeps = createSweeps({ sweeps: sweepsOf(deps, { retention: config.retention, asOwner: core.asOwner }), log });
-  const server = await createServer(deps, config);
+  const server = roles.api ? await createServer(deps, config) : createHealthServer(deps);
   try {
     await server.app.listen({ host: config.host, port: config.port });
   } catch (error) {
@@ -200,8 +217,8 @@ export async function startApp(options: CoreOptions & { worker?: boolean }): Pro
   const { address, family, port } = server.app.server.address() as AddressInfo;
   const url = `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
   core.setPublicUrl(url);
-  relay.start();
-  if (worker) {
+  if (roles.worker) relay.start();
+  if (roles.worker && worker) {
     await deps.jobs.start(jobsOf(deps));
     pump.start();
     sweeps.start();

@@ -12,12 +12,14 @@ const days = z.coerce.number().int().min(1).max(36_500);
 
 /** Every environment variable the product reads, in the order of the README's table. */
 const environment = z.object({
+  ROLES: text,
   NODE_ENV: z.enum(['development', 'production', 'test']).default('development'),
   HOST: text,
   PORT: z.coerce.number().int().min(0).max(65_535).default(4000),
   PUBLIC_URL: z.url({ protocol: /^https?$/ }).optional(),
   DATABASE_URL: text.pipe(z.url({ protocol: /^postgres(ql)?$/ }).optional()),
   MIGRATION_DATABASE_URL: text.pipe(z.url({ protocol: /^postgres(ql)?$/ }).optional()),
+  REDIS_URL: text.pipe(z.url({ protocol: /^rediss?$/ }).optional()),
   DATABASE_POOL_SIZE: z.coerce.number().int().min(2).max(200).default(20),
   DATA_DIR: z.string().min(1).default('.data'),
   DEMO: flag,
@@ -36,7 +38,16 @@ const environment = z.object({
   SELLER_ADDRESS: z.string().default(''),
 });
 
+/** What one process does; see the README under Several processes. */
+export interface Roles {
+  /** Opens the doors. */
+  readonly api: boolean;
+  /** Does what happens by itself: hands events on, delivers webhooks, runs jobs and sweeps, moves test clocks. */
+  readonly worker: boolean;
+}
+
 export interface Config {
+  readonly roles: Roles;
   readonly production: boolean;
   readonly host: string;
   readonly port: number;
@@ -46,6 +57,8 @@ export interface Config {
   readonly databaseUrl: string | undefined;
   /** The same database as the role that owns the tables. Undefined: that of `databaseUrl` does. */
   readonly migrationDatabaseUrl: string | undefined;
+  /** Undefined: processes tell each other by LISTEN and NOTIFY. May hold a password; never logged. */
+  readonly redisUrl: string | undefined;
   readonly databasePoolSize: number;
   readonly dataDir: string;
   readonly demo: boolean;
@@ -91,6 +104,12 @@ export function readConfig(env: Record<string, string | undefined> = process.env
   }
   const e = parsed.data;
   const production = e.NODE_ENV === 'production';
+  const roles = readRoles(e.ROLES);
+  if (!(roles.api && roles.worker) && e.DATABASE_URL === undefined) {
+    throw new ConfigError(
+      `ROLES=${e.ROLES} is for one of several processes, which need a PostgreSQL that all of them reach. Add a line like\n  DATABASE_URL=postgresql://user:password@host:5432/billing\nor leave ROLES away: one process does everything then, on its embedded PostgreSQL`,
+    );
+  }
   if (production && e.DATABASE_URL === undefined) {
     throw new ConfigError(
       'NODE_ENV=production needs a PostgreSQL of its own. Add a line like\n  DATABASE_URL=postgresql://user:password@host:5432/billing',
@@ -109,12 +128,14 @@ export function readConfig(env: Record<string, string | undefined> = process.env
   const stripe = readStripe(e, production);
   const demo = e.DEMO ?? (e.DATABASE_URL === undefined && stripe === undefined);
   return {
+    roles,
     production,
     host: e.HOST ?? '127.0.0.1',
     port: e.PORT,
     publicUrl: e.PUBLIC_URL?.replace(/\/+$/, ''),
     databaseUrl: e.DATABASE_URL,
     migrationDatabaseUrl: e.MIGRATION_DATABASE_URL,
+    redisUrl: e.REDIS_URL,
     databasePoolSize: e.DATABASE_POOL_SIZE,
     dataDir: e.DATA_DIR,
     demo,
@@ -128,6 +149,15 @@ export function readConfig(env: Record<string, string | undefined> = process.env
     logLevel: e.LOG_LEVEL,
     seller: { name: e.SELLER_NAME, lines: e.SELLER_ADDRESS.split(/\s*[;\n]\s*/).filter(Boolean) },
   };
+}
+
+/** A list with commas; without one, everything. */
+function readRoles(list: string | undefined): Roles {
+  const names = list === undefined ? ['api', 'worker'] : list.split(',').map((name) => name.trim());
+  const unknown = names.find((name) => name !== 'api' && name !== 'worker');
+  if (unknown !== undefined)
+    throw new ConfigError(`ROLES has '${unknown}', expected api, worker or both: ROLES=api,worker`);
+  return { api: names.includes('api'), worker: names.includes('worker') };
 }
 
 /** Undefined: test payments. Money is the one thing that must not fall back in silence: production names its provider. */

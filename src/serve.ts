@@ -1,5 +1,5 @@
 import { migrate, startApp } from './app.js';
-import { ConfigError, readConfig } from './config.js';
+import { ConfigError, type Roles, readConfig } from './config.js';
 import { type Database, openDatabase } from './database.js';
 import { type DemoAccount, prepareDemo } from './demo.js';
 import { createLogger } from './platform/log.js';
@@ -18,7 +18,7 @@ export async function serve(): Promise<void> {
     const { url: databaseUrl, ownerUrl } = database;
     await migrate({ databaseUrl, ownerUrl, log });
     const app = await startApp({ config, databaseUrl, ownerUrl, log });
-    const demo = config.demo ? await prepareDemo(app.deps) : [];
+    const demo = config.demo && config.roles.api ? await prepareDemo(app.deps) : [];
     stopOnSignal(async () => {
       await app.stop();
       await database?.stop();
@@ -26,6 +26,7 @@ export async function serve(): Promise<void> {
     process.stdout.write(
       banner({
         url: app.url,
+        roles: config.roles,
         graphiql: config.graphiql,
         embedded: database.embedded,
         payments: `${config.paymentProvider} payments`,
@@ -60,6 +61,7 @@ function stopOnSignal(stop: () => Promise<void>): void {
 
 function banner({
   url,
+  roles,
   graphiql,
   embedded,
   payments,
@@ -67,6 +69,7 @@ function banner({
   ms,
 }: {
   url: string;
+  roles: Roles;
   graphiql: boolean;
   embedded: boolean;
   payments: string;
@@ -74,15 +77,25 @@ function banner({
   ms: number;
 }): string {
   const first = demo[0];
+  const { api, worker } = roles;
+  const facts = [
+    `${(ms / 1000).toFixed(1)} s`,
+    ...(api && worker ? [] : [api ? 'api only' : 'worker only']),
+    embedded ? 'embedded PostgreSQL' : 'PostgreSQL of DATABASE_URL',
+    payments,
+  ];
+  const title = ['', `Semaswift Billing is ready (${facts.join(', ')})`, ''];
+  if (!api) return [...title, `  Health        ${url}/healthz`, '', ''].join('\n');
   const lines = [
-    '',
-    `Semaswift Billing is ready (${(ms / 1000).toFixed(1)} s, ${embedded ? 'embedded PostgreSQL' : 'PostgreSQL of DATABASE_URL'}, ${payments})`,
-    '',
+    ...title,
     `  GraphQL       ${url}/graphql   (WebSocket on the same path)`,
     `  REST          ${url}/api/v1/billing`,
     ...(graphiql ? [`  GraphiQL      ${url}/graphiql${first ? `?token=${first.token}` : ''}`] : []),
     `  Health        ${url}/healthz`,
     '',
+    ...(worker
+      ? []
+      : ['Renewals, webhooks and retries wait for a process with ROLES=worker on the same database.', '']),
   ];
   if (first) {
     lines.push(

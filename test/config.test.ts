@@ -36,6 +36,27 @@ test('the owner of the tables may be another login of the same database, never t
   expect(() => readConfig({ MIGRATION_DATABASE_URL })).toThrow(/not the database to run on.*\n {2}DATABASE_URL=/);
 });
 
+test('a process does everything unless it is given roles', () => {
+  const DATABASE_URL = 'postgresql://u:p@db/billing';
+  expect(readConfig({}).roles).toEqual({ api: true, worker: true });
+  expect(readConfig({ ROLES: ' worker, api' }).roles).toEqual({ api: true, worker: true });
+  expect(readConfig({ ROLES: 'api', DATABASE_URL }).roles).toEqual({ api: true, worker: false });
+  expect(readConfig({ ROLES: 'worker', DATABASE_URL }).roles).toEqual({ api: false, worker: true });
+  expect(() => readConfig({ ROLES: 'web', DATABASE_URL })).toThrow("ROLES has 'web', expected api, worker or both");
+  expect(() => readConfig({ ROLES: 'api,', DATABASE_URL })).toThrow("ROLES has ''");
+});
+
+test('one of several processes is told to take a database that the others reach', () => {
+  for (const ROLES of ['api', 'worker'])
+    expect(() => readConfig({ ROLES })).toThrow(/which need a PostgreSQL that all of them reach.*\n {2}DATABASE_URL=/);
+});
+
+test('Redis is named by a URL of its own kind, and a wrong one is not repeated', () => {
+  expect(readConfig({}).redisUrl).toBeUndefined();
+  expect(readConfig({ REDIS_URL: 'rediss://:p@redis:6380' }).redisUrl).toBe('rediss://:p@redis:6380');
+  expect(() => readConfig({ REDIS_URL: 'http://:hush@redis' })).toThrow(/^(?!.*hush).*REDIS_URL/s);
+});
+
 describe('production', () => {
   const production = { NODE_ENV: 'production', DATABASE_URL: 'postgresql://u:p@db/billing' };
 

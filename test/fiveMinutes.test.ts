@@ -1,5 +1,4 @@
 import fs from 'node:fs';
-import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import type { TypedDocumentNode } from '@graphql-typed-document-node/core';
@@ -14,7 +13,7 @@ import {
   WatchThresholdsDocument,
   type WatchThresholdsSubscription,
 } from './generated/graphql.js';
-import { type Program, runProgram, startProgram } from './support/program.js';
+import { freePort, type Program, runProgram, startProgram } from './support/program.js';
 import { until } from './support/world.js';
 
 // The README's "Five minutes" with real processes and real clients: nothing here knows the code but its command line,
@@ -25,14 +24,6 @@ const running: Program[] = [];
 let env: Record<string, string>;
 let url: string;
 let listenPort: number;
-
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as net.AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 async function start(): Promise<Program> {
   const server = startProgram('main.js', [], env);

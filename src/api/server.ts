@@ -24,11 +24,8 @@ export interface Server {
   close(): Promise<void>;
 }
 
-/** All doors on one port: GraphQL over HTTP and sockets, the REST shim, GraphiQL, health. */
-export async function createServer(
-  deps: Deps,
-  { introspection, graphiql }: { introspection: boolean; graphiql: boolean },
-): Promise<Server> {
+/** What every process has: health, and an answer in our form to whatever else is asked. */
+function openDoors(deps: Deps): FastifyInstance {
   const app = Fastify({
     logger: false,
     forceCloseConnections: 'idle',
@@ -39,8 +36,6 @@ export async function createServer(
     // What Fastify refuses before a route is found (a malformed or overlong URL) looks like any other refusal.
     frameworkErrors: (error, request, reply) => void sendProblem(deps, { request, reply }, error),
   });
-  const schema = createSchema();
-  const documents = createDocuments({ schema, introspection });
 
   app.addHook('onRequest', async (request, reply) => {
     reply.headers({
@@ -71,6 +66,24 @@ export async function createServer(
     ]);
     return reply.code(ready ? 200 : 503).send({ status: ready ? 'ready' : 'database unavailable' });
   });
+  app.setNotFoundHandler(answerUnknownPath(deps));
+  return app;
+}
+
+/** The server of a process without the role `api`: health, nothing else. */
+export function createHealthServer(deps: Deps): Server {
+  const app = openDoors(deps);
+  return { app, close: () => app.close() };
+}
+
+/** All doors on one port: GraphQL over HTTP and sockets, the REST shim, GraphiQL, health. */
+export async function createServer(
+  deps: Deps,
+  { introspection, graphiql }: { introspection: boolean; graphiql: boolean },
+): Promise<Server> {
+  const app = openDoors(deps);
+  const schema = createSchema();
+  const documents = createDocuments({ schema, introspection });
   if (graphiql) {
     app.get('/graphiql', async (request, reply) => {
       const { renderGraphiqlPage } = await import('./graphiql.js');
@@ -81,7 +94,6 @@ export async function createServer(
     app.get('/', async (_request, reply) => reply.redirect('/graphiql'));
   }
 
-  app.setNotFoundHandler(answerUnknownPath(deps));
   registerRest(app, deps);
   registerProviderWebhook(app, deps);
   const apollo = await registerGraphQL(app, { deps, schema, documents, introspection });

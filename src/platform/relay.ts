@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { RawBuilder } from 'kysely';
 import type { PubSub } from '../integrations/pubsub/pubsub.js';
 import type { Db } from './db.js';
 import { eventsTopic } from './eventFeed.js';
@@ -26,7 +27,7 @@ export class OutboxStuck extends Error {
 }
 
 export interface Relay {
-  /** This account's outbox has rows: move them now. */
+  /** This account's outbox has rows, and its sockets know: move them now, here or where a relay runs. */
   nudge(accountId: string): void;
   /** Hands over what the account's outbox holds, and waits for rows that others hold. Throws `OutboxStuck` after 25 s. */
   drain(accountId: string): Promise<void>;
@@ -47,12 +48,19 @@ const maxAccountsAtOnce = 4;
 /** A little longer than a lease, so that rows of a process that died are drained too. */
 const drainWithinMs = leaseMs + 5_000;
 
+/** The events of an account whose test clock moves belong to whoever moves it: they are handed over in its time. */
+const clockMoves = (accountId: RawBuilder<unknown>): RawBuilder<boolean> =>
+  sql<boolean>`exists (select 1 from account where account.id = ${accountId} and test_clock_target_at > test_clock_at)`;
+
 /**
  * Moves outbox rows to the sinks: claim with a lease, hand over, delete. Rows of one account go in order and one batch
- * at a time within a process. A nudge only makes it sooner; the poll finds whatever was missed.
+ * at a time within a process. A nudge only makes it sooner; the poll finds whatever was missed. Sockets hear of an event from
+ * whoever committed it (see app.ts); where that process died first, from the poll. A relay that was never started, in a
+ * process that is no worker, passes its nudges on to the others.
  */
 export function createRelay({ db, pubsub, sinks }: { db: Db; pubsub: PubSub; sinks: readonly Sink[] }): Relay {
-  const waiting = new Set<string>();
+  /** Accounts to look at next; true where nobody may have told the sockets of their events. */
+  const waiting = new Map<string, boolean>();
   const running = new Map<string, Promise<void>>();
   const held = new Set<string>();
   let timer: NodeJS.Timeout | undefined;
@@ -60,11 +68,15 @@ export function createRelay({ db, pubsub, sinks }: { db: Db; pubsub: PubSub; sin
   let started = false;
 
   const pump = (): void => {
-    for (const accountId of waiting) {
-      if (!started || running.size >= maxAccountsAtOnce) return;
+    for (const [accountId, untold] of waiting) {
+      if (running.size >= maxAccountsAtOnce) return;
       if (running.has(accountId) || held.has(accountId)) continue;
       waiting.delete(accountId);
-      const run = moveAccount(accountId, { goOn: () => started && !held.has(accountId) })
+      if (!started) {
+        pubsub.publish(outboxTopic, accountId);
+        continue;
+      }
+      const run = moveAccount(accountId, { untold, goOn: () => started && !held.has(accountId) })
         .catch((error: unknown) =>
           db.log.error({ err: error, accountId }, 'the outbox could not be moved; trying again'),
         )
@@ -76,7 +88,10 @@ export function createRelay({ db, pubsub, sinks }: { db: Db; pubsub: PubSub; sin
     }
   };
 
-  const moveAccount = async (accountId: string, { goOn }: { goOn: () => boolean }): Promise<void> => {
+  const moveAccount = async (
+    accountId: string,
+    { untold, isDrain = false, goOn }: { untold: boolean; isDrain?: boolean; goOn: () => boolean },
+  ): Promise<void> => {
     for (;;) {
       const now = new Date();
       const claimed = await rowsOf(
@@ -85,12 +100,13 @@ export function createRelay({ db, pubsub, sinks }: { db: Db; pubsub: PubSub; sin
           update outbox set due_at = ${new Date(now.getTime() + leaseMs)}, attempts = attempts + 1
           where account_id = ${accountId} and id in (
             select id from outbox where account_id = ${accountId} and due_at <= ${now}
+              and (${isDrain} or not ${clockMoves(sql`${accountId}`)})
             order by seq limit ${batchSize} for update skip locked)
           returning id, seq`,
       );
       if (claimed.length === 0) return;
       const last = claimed.reduce((max, row) => (BigInt(row.seq) > max ? BigInt(row.seq) : max), 0n);
-      pubsub.publish(eventsTopic(accountId), last.toString());
+      if (untold) pubsub.publish(eventsTopic(accountId), last.toString());
       const events = await eventsByIds(db.orm.em.fork(), { accountId, ids: claimed.map((row) => row.id) });
       const moved = await handOver(events.sort((a, b) => Number(a.seq - b.seq)));
       await rowsOf(
@@ -125,12 +141,11 @@ export function createRelay({ db, pubsub, sinks }: { db: Db; pubsub: PubSub; sin
     try {
       const rows = await rowsOf(
         db.orm.em.fork(),
-        // The events of an account whose test clock moves belong to whoever moves it: they are handed over in its time.
         sql<{ account_id: string }>`
-          select distinct account_id from outbox where due_at <= ${new Date()} and not exists (
-            select 1 from account where account.id = outbox.account_id and test_clock_target_at > test_clock_at) limit 500`,
+          select distinct account_id from outbox
+          where due_at <= ${new Date()} and not ${clockMoves(sql.ref('outbox.account_id'))} limit 500`,
       );
-      for (const row of rows) waiting.add(row.account_id);
+      for (const row of rows) waiting.set(row.account_id, true);
       pump();
     } catch (error) {
       db.log.warn({ err: error }, 'the outbox could not be read; trying again');
@@ -142,12 +157,17 @@ export function createRelay({ db, pubsub, sinks }: { db: Db; pubsub: PubSub; sin
     const deadline = Date.now() + drainWithinMs;
     for (;;) {
       await running.get(accountId);
-      await moveAccount(accountId, { goOn: () => true });
+      await moveAccount(accountId, { untold: true, isDrain: true, goOn: () => true });
       const rest = await rowsOf(db.orm.em.fork(), sql`select 1 from outbox where account_id = ${accountId} limit 1`);
       if (rest.length === 0) return;
       if (Date.now() > deadline) throw new OutboxStuck(`the outbox of account ${accountId} did not empty`);
       await sleep(20); // another process has them, or a sink has failed
     }
+  };
+
+  const nudge = (accountId: string): void => {
+    waiting.set(accountId, waiting.get(accountId) ?? false);
+    pump();
   };
 
   return {
@@ -162,17 +182,10 @@ export function createRelay({ db, pubsub, sinks }: { db: Db; pubsub: PubSub; sin
         pump();
       }
     },
-    nudge: (accountId) => {
-      if (!started) return pubsub.publish(outboxTopic, accountId);
-      waiting.add(accountId);
-      pump();
-    },
+    nudge,
     start: () => {
       started = true;
-      unsubscribe = pubsub.subscribe(outboxTopic, (accountId) => {
-        waiting.add(accountId);
-        pump();
-      });
+      unsubscribe = pubsub.subscribe(outboxTopic, nudge);
       void poll();
     },
     stop: async () => {

@@ -208,7 +208,47 @@ test('while an account is held only drain moves its events; afterwards all is as
   await until(() => heard.length === 2);
 });
 
-test('the poll leaves an account whose clock is on its way to whoever moves it', async () => {
+test('in a process that is no worker a nudge goes on to the others, and not before the account is held no more', async () => {
+  const { id } = await world.account();
+  const asked: string[] = [];
+  const leave = world.deps.pubsub.subscribe('outbox', (accountId) => asked.push(accountId));
+  const idle = relay(async () => {
+    throw new Error('nothing is moved here');
+  });
+  await emit(id, 1);
+  asked.length = 0; // the world's own relay, stopped as well, has asked
+  idle.nudge(id);
+  expect(asked).toEqual([id]);
+  await idle.holding(id, async () => {
+    idle.nudge(id);
+    idle.nudge(id);
+    expect(asked).toEqual([id]);
+  });
+  expect(asked).toEqual([id, id]);
+
+  const heard: number[] = [];
+  const worker = relay(async (event) => void heard.push(Number(event.seq)));
+  worker.start();
+  idle.nudge(id);
+  await until(() => heard.length === 1);
+  leave();
+});
+
+test('sockets hear of an event whose process died before it could tell them', async () => {
+  const { id } = await world.account();
+  const { onCommit } = world.deps.db;
+  world.deps.db.onCommit = () => {};
+  await emit(id, 1);
+  world.deps.db.onCommit = onCommit;
+  const announced: string[] = [];
+  const leave = world.deps.pubsub.subscribe(eventsTopic(id), (seq) => announced.push(seq));
+  relay(async () => {}).start();
+  await until(() => announced.length > 0);
+  expect(announced).toEqual(['1']);
+  leave();
+});
+
+test('an account whose clock is on its way is left to whoever moves it, nudged or not', async () => {
   const { id } = await world.account();
   const other = await world.account();
   await world.rows(
@@ -219,7 +259,10 @@ test('the poll leaves an account whose clock is on its way to whoever moves it',
   const heard: string[] = [];
   const moved = relay(async (event) => void heard.push(event.accountId));
   moved.start();
+  moved.nudge(id);
   await until(() => heard.length > 0);
+  moved.nudge(id);
+  await world.rows(sql`select pg_sleep(0.1)`);
   expect(heard).toEqual([other.id]);
   await world.rows(sql`update account set test_clock_at = test_clock_target_at where id = ${id}`);
   await until(() => heard.length === 2);

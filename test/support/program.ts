@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import net from 'node:net';
 import path from 'node:path';
 
 const compiled = path.resolve(import.meta.dirname, '..', '..', 'src');
@@ -64,4 +65,14 @@ export async function runProgram(entry: string, args: readonly string[], env: Re
   if (code !== 0)
     throw new Error(`${entry} ${args.join(' ')} ended with ${code}:\n${program.stdout()}\n${program.stderr()}`);
   return program.stdout();
+}
+
+/** A port that nobody listens on. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = net.createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as net.AddressInfo;
+      server.close(() => resolve(port));
+    });
+  });
 }

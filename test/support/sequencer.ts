@@ -9,7 +9,7 @@ const { default: Sequencer } = require('@jest/test-sequencer') as {
 };
 
 /** Short to read and long to run. Where jest remembers no earlier run it goes by size, and would leave them for the end. */
-const long = ['scenarios', 'proofs', 'fiveMinutes'].map((name) => `/${name}.test.js`);
+const long = ['scenarios', 'proofs', 'processes', 'fiveMinutes'].map((name) => `/${name}.test.js`);
 const rank = ({ path }: Test): number => {
   const found = long.findIndex((name) => path.endsWith(name));
   return found < 0 ? long.length : found;

@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
-import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -19,7 +18,7 @@ import { createLogger } from '../../../src/platform/log.js';
 import { rowsOf, type sql } from '../../../src/platform/sql.js';
 import { freshKey, testCatalogYaml } from '../billing.js';
 import { removeCluster, startAgain, startTemplateCluster } from '../cluster.js';
-import { type Program, startProgram } from '../program.js';
+import { freePort, type Program, startProgram } from '../program.js';
 import { type StripeStandin, startStripeStandin } from '../stripeStandin/standin.js';
 import { asAdmin } from '../world.js';
 import { type PgProxy, startPgProxy } from './pgProxy.js';
@@ -181,13 +180,4 @@ export async function startFaultWorld(
       if (!process.env.FAULTS_LOG) fs.rmSync(logFile, { force: true });
     },
   };
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = net.createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as net.AddressInfo;
-      server.close(() => resolve(port));
-    });
-  });
 }
