@@ -48,7 +48,8 @@ test('the check finds an id of another kind, a state that is none, a time withou
 
 test('the schema of data asks for what is always there, and bears members that a later version adds', () => {
   const schema = dataSchemaOf('wallet.credited') as { properties: object; required: string[] };
-  expect(schema).toMatchObject({ type: 'object', properties: { balance: { type: 'number' } } });
+  expect(schema).toMatchObject({ type: 'object', properties: { balance: { $ref: '#/$defs/Amount' } } });
+  expect(schema).toMatchObject({ $defs: { Amount: { type: 'number' } } });
   expect(schema.required).toEqual(['balance', 'currency', 'auto_recharge', 'sequence']);
   expect(JSON.stringify(eventTypes.map(dataSchemaOf))).not.toContain('"additionalProperties":false');
 });
