@@ -12,6 +12,7 @@ import { type Actor, systemActor } from '../../src/platform/actor.js';
 import { publicId } from '../../src/platform/ids.js';
 import { createLogger } from '../../src/platform/log.js';
 import { rowsOf, sql } from '../../src/platform/sql.js';
+import { expectDescribed } from './described.js';
 import { eventsUnlikeCatalogue } from './events.js';
 
 /** A clock that the test moves by hand; it starts at the real time and otherwise runs with it. */
@@ -129,8 +130,8 @@ export async function startWorld(
       });
       return { status: answer.status, ...answer.body };
     },
-    rest: (token, method, path, body, headers = {}) =>
-      request(`${app.url}/api/v1/billing${path}`, {
+    rest: async (token, method, path, body, headers = {}) => {
+      const answer = await request(`${app.url}/api/v1/billing${path}`, {
         method,
         headers: {
           ...(body === undefined ? {} : { 'content-type': 'application/json' }),
@@ -138,7 +139,10 @@ export async function startWorld(
           ...headers,
         },
         ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
-      }),
+      });
+      expectDescribed({ method, path }, answer);
+      return answer;
+    },
     rows: (query) => rowsOf(app.deps.db.orm.em.fork(), query),
     ownerRows: (query) => app.asOwner((em) => rowsOf(em, query)),
     settled: async () => {
