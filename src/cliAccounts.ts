@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { accountOf, withCore } from './cliCore.js';
-import { columns, print, type Terminal, wholeNumber } from './cliTerminal.js';
+import { columns, parseDuration, print, type Terminal, wholeNumber } from './cliTerminal.js';
 import type { Decimal } from './domain/decimal.js';
 import { BillingError } from './domain/errors.js';
 
@@ -230,16 +230,4 @@ async function endKey(terminal: Terminal, id: string, { json }: { json?: boolean
     await revokeKey(deps, { keyId: id });
     print(terminal, { json, document: { id, revoked: true }, text: `${id} is revoked` });
   });
-}
-
-const unitMs: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-const maxDurationMs = 3_650 * unitMs.d!;
-
-/** `15m` in milliseconds. */
-function parseDuration(text: string): number {
-  const [, count, unit] = /^(\d+)([smhd])$/.exec(text) ?? [];
-  const ms = Number(count) * (unitMs[unit ?? ''] ?? Number.NaN);
-  if (!(ms > 0 && ms <= maxDurationMs))
-    throw new InvalidArgumentError('Expected a time such as 30s, 15m, 1h or 7d, at most 3650d.');
-  return ms;
 }

@@ -77,6 +77,13 @@ function addServerCommands(program: Command, terminal: Terminal): void {
       const { printedSchema } = await import('./api/schema.js');
       terminal.stdout.write(printedSchema());
     });
+  program
+    .command('openapi')
+    .description('the REST API and the webhooks as an OpenAPI 3.1 document')
+    .action(async () => {
+      const { printedOpenapi } = await import('./api/openapi.js');
+      terminal.stdout.write(printedOpenapi());
+    });
 }
 
 interface EventOptions {
@@ -87,9 +94,15 @@ interface EventOptions {
 }
 
 function addEventCommands(program: Command, terminal: Terminal): void {
-  program
-    .command('event')
-    .description('the event log')
+  const event = program.command('event').description('the event log');
+  event
+    .command('types')
+    .description('every type of event and when it happens, as a table in Markdown')
+    .action(async () => {
+      const { eventTable } = await import('./domain/eventCatalogue.js');
+      terminal.stdout.write(`${eventTable()}\n`);
+    });
+  event
     .command('list')
     .description("an account's events, oldest first")
     .requiredOption('--account <id>', 'acct_…')

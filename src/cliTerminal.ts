@@ -55,6 +55,18 @@ export const wholeNumber =
     return value;
   };
 
+const unitMs: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const maxDurationMs = 3_650 * unitMs.d!;
+
+/** An option's `15m` in milliseconds. */
+export function parseDuration(text: string): number {
+  const [, count, unit] = /^(\d+)([smhd])$/.exec(text) ?? [];
+  const ms = Number(count) * (unitMs[unit ?? ''] ?? Number.NaN);
+  if (!(ms > 0 && ms <= maxDurationMs))
+    throw new InvalidArgumentError('Expected a time such as 30s, 15m, 1h or 7d, at most 3650d.');
+  return ms;
+}
+
 /** Exit code for what a command threw, after saying it: expected failures in their own words, the others with a stack. */
 export function reportFailure({ stderr }: Terminal, error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode; // commander has said it

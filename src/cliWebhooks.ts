@@ -1,14 +1,24 @@
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { withCore } from './cliCore.js';
-import { excerpt, type Terminal, wholeNumber } from './cliTerminal.js';
+import { excerpt, parseDuration, type Terminal, wholeNumber } from './cliTerminal.js';
 import { BillingError } from './domain/errors.js';
-import type { WebhookListener } from './webhook/listenWebhooks.js';
+import type { ReceivedWebhook, WebhookListener } from './webhook/listenWebhooks.js';
+import type { Misbehaviour } from './webhook/misbehave.js';
 
-interface ListenOptions {
+interface ListenOptions extends Faults {
   port: number;
   host: string;
   secret?: string;
   json?: boolean;
+}
+
+/** Options to do wrong on purpose. */
+interface Faults {
+  fail?: { share: number } | { first: number };
+  status: number;
+  delay?: number;
+  drop?: { share: number };
+  retryAfter?: number;
 }
 
 export function addWebhookCommands(program: Command, terminal: Terminal): void {
@@ -23,11 +33,24 @@ export function addWebhookCommands(program: Command, terminal: Terminal): void {
       '--secret <whsec>',
       'the endpoint’s secret; without it, those of all endpoints in the database that point here',
     )
+    .option(
+      '--fail <percent|N>',
+      'answer --status to so many of 100 (30%), or to the first N attempts of each',
+      shareOrFirst,
+    )
+    .option('--status <code>', 'what --fail answers', wholeNumber({ min: 300, max: 599 }), 500)
+    .option(
+      '--retry-after <seconds>',
+      'ask to be left alone for so long, with --fail',
+      wholeNumber({ min: 0, max: 86_400 }),
+    )
+    .option('--delay <duration>', 'wait before answering: 2s, or 20s, which is too late', parseDuration)
+    .option('--drop <percent>', 'close the connection of so many of 100 without an answer', share)
     .option('--json', 'one JSON document a line')
     .action((options: ListenOptions) => listen(terminal, options));
 }
 
-async function listen(terminal: Terminal, { port, host, secret, json }: ListenOptions): Promise<void> {
+async function listen(terminal: Terminal, { port, host, secret, json, ...faults }: ListenOptions): Promise<void> {
   const { listenWebhooks } = await import('./webhook/listenWebhooks.js');
   if (secret !== undefined) await checkSecret(secret);
   const out = (line: string): unknown => terminal.stdout.write(`${printable(line)}\n`);
@@ -36,10 +59,8 @@ async function listen(terminal: Terminal, { port, host, secret, json }: ListenOp
     host,
     port,
     readSecrets: secret === undefined ? readSecrets : async () => [secret],
-    onVerified: (webhook) => {
-      const { id, type, timestamp, data } = webhook;
-      out(json ? JSON.stringify({ ...webhook, verified: true }) : `${timestamp}  ${type}  ${id}  ${excerpt(data)}`);
-    },
+    misbehaviour: misbehaviourOf(faults),
+    onVerified: (webhook) => out(json ? JSON.stringify({ ...webhook, verified: true }) : lineOf(webhook)),
     onRefused: ({ id, status, reason }) => err(`refused with ${status}${id ? ` ${id}` : ''}: ${reason}`),
   });
   const invitation = await inviteTo(listener);
@@ -47,6 +68,34 @@ async function listen(terminal: Terminal, { port, host, secret, json }: ListenOp
   await signalled();
   await listener.close();
 }
+
+/** `2026-…  invoice.paid  evt_…  [repeat 2, answered 500]  {…}` */
+function lineOf({ id, type, timestamp, data, attempt, fault }: ReceivedWebhook): string {
+  const marks = [...(attempt > 1 ? [`repeat ${attempt - 1}`] : []), ...(fault === undefined ? [] : [fault])];
+  const marked = marks.length > 0 ? [`[${marks.join(', ')}]`] : [];
+  return [timestamp, type, id, ...marked, excerpt(data)].join('  ');
+}
+
+const misbehaviourOf = ({ fail, status, delay = 0, drop, retryAfter }: Faults): Misbehaviour => ({
+  delayMs: delay,
+  drop: drop?.share ?? 0,
+  fail: fail && 'share' in fail ? fail.share : 0,
+  failFirst: fail && 'first' in fail ? fail.first : 0,
+  status,
+  retryAfter,
+});
+
+/** `30%` or `30` → 0.3. */
+function share(text: string): { share: number } {
+  const percent = /^(\d{1,3})%?$/.exec(text)?.[1];
+  if (percent === undefined || Number(percent) > 100)
+    throw new InvalidArgumentError('Expected a percentage from 0% to 100%.');
+  return { share: Number(percent) / 100 };
+}
+
+/** `30%` is a share, `3` a count. */
+const shareOrFirst = (text: string): { share: number } | { first: number } =>
+  text.endsWith('%') ? share(text) : { first: wholeNumber({ min: 1, max: 1_000 })(text) };
 
 /**
  * Opened for the moment only: the listener outlives restarts of the server, which takes the embedded PostgreSQL to another

@@ -3,6 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { runCli } from '../src/cliProgram.js';
 import { uuidOf } from '../src/platform/ids.js';
+import { signatureHeaders } from '../src/webhook/signature.js';
 import { subscribed, testCatalogYaml } from './support/billing.js';
 import { runProgram, startProgram } from './support/program.js';
 import { startWorld, type World } from './support/world.js';
@@ -132,6 +133,11 @@ test.each([
   [['usage', 'import', '/no/such.ndjson'], 'billing: No such file: /no/such.ndjson'],
   [['event', 'list', '--account', 'acct_x', '--limit', '0'], 'Expected a whole number from 1 to 1000'],
   [['webhook', 'listen', '--port', '0', '--secret', 'x'], 'billing: --secret is not a secret'],
+  [['webhook', 'listen', '--port', '0', '--fail', '130%'], 'Expected a percentage from 0% to 100%'],
+  [['webhook', 'listen', '--port', '0', '--fail', '0'], 'Expected a whole number from 1 to 1000'],
+  [['webhook', 'listen', '--port', '0', '--drop', 'some'], 'Expected a percentage from 0% to 100%'],
+  [['webhook', 'listen', '--port', '0', '--status', '200'], 'Expected a whole number from 300 to 599'],
+  [['webhook', 'listen', '--port', '0', '--delay', '2'], 'Expected a time such as 30s'],
   [['nonsense'], "unknown command 'nonsense'"],
 ])('%j fails with a line that says why, and nothing on stdout', async (args, message) => {
   const { code, out, err } = await run(args);
@@ -151,6 +157,8 @@ test('a wrong environment and a database that is not there are said in plain wor
     expect(err).toMatch(/^billing: The database of DATABASE_URL can't be used: .*ECONNREFUSED.*\n$/);
     expect((await run(['plan', 'example'])).code).toBe(0);
     expect((await run(['schema', 'print'])).out).toContain('type Query {');
+    expect(JSON.parse((await run(['openapi'])).out)).toMatchObject({ openapi: '3.1.0' });
+    expect((await run(['event', 'types'])).out).toMatch(/^\| `invoice\.paid` \| .+ \| invoice \|$/m);
   } finally {
     process.env.DATABASE_URL = url;
   }
@@ -248,6 +256,28 @@ describe('as a program', () => {
         type: 'wallet.updated',
         verified: true,
       });
+    } finally {
+      expect(await program.stop('SIGTERM')).toBe(0);
+    }
+  });
+
+  test('webhook listen fails on purpose, says so, and knows the repeat', async () => {
+    const args = ['webhook', 'listen', '--port', '0', '--fail', '1', '--status', '503', '--retry-after', '1'];
+    const secret = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
+    const program = startProgram('cli.js', [...args, '--secret', secret], { DATABASE_URL: world.databaseUrl });
+    try {
+      const [, url] = await program.printed(/Register (\S+)/);
+      const body = '{"type":"invoice.paid","timestamp":"2026-11-25T09:00:00.000Z","data":{"total":58.31}}';
+      const post = async () => {
+        const headers = signatureHeaders({ id: 'evt_1', at: new Date(), body, secrets: [secret] });
+        const { status } = await fetch(url!, { method: 'POST', headers, body });
+        return status;
+      };
+      expect([await post(), await post()]).toEqual([503, 204]);
+      await program.printed(
+        /^2026-11-25T09:00:00\.000Z {2}invoice\.paid {2}evt_1 {2}\[answered 503 with Retry-After: 1\] {2}\{"total":58\.31\}$/m,
+      );
+      await program.printed(/ evt_1 {2}\[repeat 1\] {2}\{"total":58\.31\}$/m);
     } finally {
       expect(await program.stop('SIGTERM')).toBe(0);
     }

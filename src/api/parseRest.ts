@@ -9,13 +9,15 @@ import { InvalidRequest, type Mistake } from './problem.js';
 /** How the body of a route is read. Members that aren't listed are ignored: older callers may send more. */
 export interface Body<Input> {
   readonly members: readonly string[];
+  /** What it reads, for those who describe it. */
+  readonly schema: z.ZodType;
   /** Throws InvalidRequest with all mistakes, each with its JSON pointer. */
   read(json: unknown): Input;
 }
 
 const body = <Shape extends z.ZodRawShape>(shape: Shape): Body<z.output<z.ZodObject<Shape>>> => {
   const schema = z.object(shape);
-  return { members: Object.keys(shape), read: (json) => checked(schema, json, pointerAt('')) };
+  return { members: Object.keys(shape), schema, read: (json) => checked(schema, json, pointerAt('')) };
 };
 
 /** Reads the query of a URL, each mistake with its parameter. */
@@ -67,7 +69,7 @@ const oneOf = <const Names extends readonly [string, ...string[]]>(names: Names,
 /** A decimal as plain digits. A number may have an exponent (JSON.stringify(1e-7) has); a use case judges the rest. */
 const decimal = z
   .union(
-    [z.string(), z.custom<RawNumber>(isRawNumber)],
+    [z.string(), z.custom<RawNumber>(isRawNumber).meta({ type: 'number' })],
     expected('a number, or a decimal in a string, such as "49.00"'),
   )
   .transform((value) => (typeof value === 'string' ? value : plainDigits(value)));
@@ -112,10 +114,12 @@ export const redeliverBody = body({
   only_failed: orNothing(z.boolean(expected('true or false'))),
 });
 
-const properties = z.custom<object>(
-  (value) => typeof value === 'object' && value !== null && !Array.isArray(value) && !isRawNumber(value),
-  expected('an object'),
-);
+const properties = z
+  .custom<object>(
+    (value) => typeof value === 'object' && value !== null && !Array.isArray(value) && !isRawNumber(value),
+    expected('an object'),
+  )
+  .meta({ type: 'object' });
 const usageEvent = z
   .object(
     {
@@ -141,6 +145,7 @@ const usageEvents = z.array(usageEvent, expected('a list of usage events'));
 /** `{"events": […]}`, a list of events (which ndjson is), or a single one. */
 export const usageEventsBody: Body<UsageEventInput[]> = {
   members: ['events'],
+  schema: z.union([z.object({ events: usageEvents }), usageEvents, usageEvent]),
   read: (json) => {
     if (Array.isArray(json)) return checked(usageEvents, json, pointerAt(''));
     if (typeof json === 'object' && json !== null && 'events' in json) {
@@ -203,7 +208,8 @@ export const invoicesQuery = pageQuery('invoice').extend({
       (value) => (value === undefined ? undefined : [value].flat().flatMap((names) => String(names).split(','))),
       z.array(z.enum(statuses, expected(`one of ${statuses.join(', ')}`))).optional(),
     )
-    .transform((names) => names?.map((name) => name.toUpperCase() as Uppercase<typeof name>)),
+    .transform((names) => names?.map((name) => name.toUpperCase() as Uppercase<typeof name>))
+    .meta({ type: 'string', description: `One or more of ${statuses.join(', ')}, with commas between` }),
 });
 
 /** `after` is the `sequence` of the last event seen; without it the log is read from its beginning. */

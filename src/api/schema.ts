@@ -20,6 +20,7 @@ import { AccountInvoiceItemsResolver, InvoiceItemResolver } from '../invoice/inv
 import { AccountPaymentMethodsResolver, PaymentMethodResolver, PaymentResolver } from '../payment/payment.resolver.js';
 import { RefundResolver } from '../payment/refund.resolver.js';
 import { EventResolver } from '../platform/event.resolver.js';
+import { EventTypesResolver } from '../platform/eventTypes.resolver.js';
 import { CalendarDate } from '../platform/scalars.js';
 import { ApplyCouponResolver } from '../subscription/applyCoupon.resolver.js';
 import { MigrateResolver } from '../subscription/migrate.resolver.js';
@@ -99,6 +100,7 @@ export function createSchema(): GraphQLSchema {
       WalletHoldsResolver,
       HoldResolver,
       EventResolver,
+      EventTypesResolver,
       WebhookEndpointResolver,
       WebhookDeliveryResolver,
       RedeliverResolver,

@@ -94,6 +94,12 @@ export async function createServer(
     app.get('/', async (_request, reply) => reply.redirect('/graphiql'));
   }
 
+  // Loaded when it is asked for: nothing that runs needs it.
+  app.get('/openapi.json', async (_request, reply) => {
+    const { printedOpenapi } = await import('./openapi.js');
+    return reply.type('application/json; charset=utf-8').send(printedOpenapi());
+  });
+
   registerRest(app, deps);
   registerProviderWebhook(app, deps);
   const apollo = await registerGraphQL(app, { deps, schema, documents, introspection });

@@ -2,6 +2,7 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { Coupon } from '../catalog/plan.entity.js';
 import { Decimal } from '../domain/decimal.js';
 import { majorUnits } from '../domain/money.js';
+import type { appliedCoupon as appliedCouponShape, Shape } from '../domain/resources.js';
 import { rawNumber } from '../platform/exactJson.js';
 import { publicId } from '../platform/ids.js';
 import { AppliedCoupon } from './appliedCoupon.entity.js';
@@ -32,7 +33,7 @@ export async function appliedCoupon(em: EntityManager, accountId: string, id: st
 }
 
 /** `data` of the events about a coupon. Amounts in major units. */
-export function presentAppliedCoupon({ applied, coupon }: AppliedCouponView) {
+export function presentAppliedCoupon({ applied, coupon }: AppliedCouponView): Shape<typeof appliedCouponShape> {
   const { amountMinor, currency, percent } = coupon;
   return {
     id: publicId('appliedCoupon', applied.id),

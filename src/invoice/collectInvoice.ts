@@ -8,6 +8,7 @@ import { Payment } from '../payment/payment.entity.js';
 import { defaultPaymentMethod } from '../payment/paymentMethods.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
+import { publicId } from '../platform/ids.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import { type DueRow, finishDue, type SweepOf } from '../platform/sweeps.js';
 import { creditWallet, returnToWallet } from '../wallet/creditWallet.js';
@@ -87,7 +88,10 @@ async function keepAsCredit(tx: Tx, { id: referenceId }: Payment, amountMinor: b
     postings: movements.topUp(amountMinor),
     grant: { kind: 'purchased', amountMinor, referenceId },
   });
-  tx.emit({ type: 'wallet.topped_up', data: presentWallet({ wallet, balanceMinor }) });
+  tx.emit({
+    type: 'wallet.topped_up',
+    data: { ...presentWallet({ wallet, balanceMinor }), payment_id: publicId('payment', referenceId) },
+  });
 }
 
 async function markFailed(tx: Tx, invoice: Invoice, declineCode: string): Promise<void> {

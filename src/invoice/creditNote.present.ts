@@ -1,6 +1,8 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { Decimal } from '../domain/decimal.js';
 import { majorUnits } from '../domain/money.js';
+import type { creditNote, noteRefund, Shape } from '../domain/resources.js';
+import { lowerCase } from '../domain/shape.js';
 import type { Refund } from '../payment/payment.entity.js';
 import { presentRefund } from '../payment/payment.present.js';
 import { rawNumber } from '../platform/exactJson.js';
@@ -11,13 +13,17 @@ import { linesByCreditNoteIds, refundsByCreditNoteIds } from './creditNotes.js';
 const amountIn = (currency: string) => (minorUnits: bigint) => rawNumber(majorUnits({ minorUnits, currency }));
 
 /** A refund with the credit note it belongs to; also the `data` of its events. */
-export const presentNoteRefund = (refund: Refund) => {
+export const presentNoteRefund = (refund: Refund): Shape<typeof noteRefund> => {
   const { id, ...rest } = presentRefund(refund);
   return { id, credit_note_id: publicId('creditNote', refund.subjectId), ...rest };
 };
 
 /** REST shape of credit notes with their lines and refunds; also the `data` of their events. Amounts in major units. */
-export async function presentCreditNotes(em: EntityManager, accountId: string, notes: readonly CreditNote[]) {
+export async function presentCreditNotes(
+  em: EntityManager,
+  accountId: string,
+  notes: readonly CreditNote[],
+): Promise<Shape<typeof creditNote>[]> {
   const ids = notes.map(({ id }) => id);
   const lines = await linesByCreditNoteIds(em, accountId, ids);
   const refunds = await refundsByCreditNoteIds(em, accountId, ids);
@@ -27,8 +33,8 @@ export async function presentCreditNotes(em: EntityManager, accountId: string, n
       id: publicId('creditNote', note.id),
       number: note.number,
       invoice_id: publicId('invoice', note.invoiceId),
-      kind: note.kind.toLowerCase(),
-      status: note.status.toLowerCase(),
+      kind: lowerCase(note.kind),
+      status: lowerCase(note.status),
       reason: note.reason,
       currency: note.currency,
       subtotal: amount(note.subtotalMinor),

@@ -1,6 +1,8 @@
 import { Decimal } from '../domain/decimal.js';
 import { majorUnits } from '../domain/money.js';
 import { lastDay, localDate } from '../domain/period.js';
+import type { invoice as invoiceShape, Shape } from '../domain/resources.js';
+import { lowerCase } from '../domain/shape.js';
 import { rawNumber } from '../platform/exactJson.js';
 import { publicId } from '../platform/ids.js';
 import type { Invoice, InvoiceDiscount, InvoiceLine } from './invoice.entity.js';
@@ -19,12 +21,12 @@ export const discountsShown = ({ discounts }: Pick<Invoice, 'discounts'>): Invoi
   discounts.filter(({ amountMinor }) => amountMinor !== '0');
 
 /** REST shape of an invoice; also the `data` of its events. Amounts in major units. */
-export function presentInvoice(invoice: Invoice, lines: readonly InvoiceLine[]) {
+export function presentInvoice(invoice: Invoice, lines: readonly InvoiceLine[]): Shape<typeof invoiceShape> {
   const amount = (minorUnits: bigint) => rawNumber(majorUnits({ minorUnits, currency: invoice.currency }));
   return {
     id: publicId('invoice', invoice.id),
     number: invoice.number ?? null,
-    status: invoice.status.toLowerCase(),
+    status: lowerCase(invoice.status),
     subscription_id: invoice.subscriptionId ? publicId('subscription', invoice.subscriptionId) : null,
     currency: invoice.currency,
     ...presentPeriod(invoice, invoice.timeZone),

@@ -1,4 +1,6 @@
 import { lastDay, localDate } from '../domain/period.js';
+import type { Shape, subscription as subscriptionShape } from '../domain/resources.js';
+import { lowerCase } from '../domain/shape.js';
 import { publicId } from '../platform/ids.js';
 import type { Subscription } from './subscription.entity.js';
 
@@ -13,13 +15,13 @@ export function presentSubscription({
   planCode: string;
   pendingPlanCode: string | null;
   timeZone: string;
-}) {
+}): Shape<typeof subscriptionShape> {
   const period = { start: subscription.periodStart, end: subscription.periodEnd };
   return {
     id: publicId('subscription', subscription.id),
     plan_id: planCode,
     quantity: subscription.quantity,
-    status: subscription.status.toLowerCase(),
+    status: lowerCase(subscription.status),
     current_period_start: localDate(period.start, timeZone),
     current_period_end: lastDay(period, timeZone),
     trial_ends_at: subscription.trialEndsAt?.toISOString() ?? null,

@@ -1,10 +1,13 @@
 import type { EventContent } from '../domain/correction.js';
 import type { Decimal } from '../domain/decimal.js';
 import { lastDay, localDate, type Period } from '../domain/period.js';
+import type { correction as correctionShape, Shape, threshold } from '../domain/resources.js';
+import { lowerCase } from '../domain/shape.js';
 import { parseExact, rawNumber } from '../platform/exactJson.js';
 import type { UsageSummary } from './usageSummary.js';
 
-const number = (value: Decimal | null) => (value === null ? null : rawNumber(value.toFixed()));
+const number = (value: Decimal) => rawNumber(value.toFixed());
+const numberOrNull = (value: Decimal | null) => (value === null ? null : number(value));
 
 /**
  * REST shape of a summary (integration guide, "Current Usage"): a metric with a unit has it in its keys
@@ -17,7 +20,7 @@ export function presentUsage(summary: UsageSummary, timeZone: string) {
     ...Object.fromEntries(
       summary.items.map(({ metric, limit, used }) => {
         const suffix = metric.unit ? `_${metric.unit}` : '';
-        return [metric.code, { [`limit${suffix}`]: number(limit), [`used${suffix}`]: number(used) }];
+        return [metric.code, { [`limit${suffix}`]: numberOrNull(limit), [`used${suffix}`]: numberOrNull(used) }];
       }),
     ),
   };
@@ -34,11 +37,11 @@ export function presentThreshold({
   used: Decimal;
   timeZone: string;
   percent: number;
-}) {
+}): Shape<typeof threshold> {
   return {
     metric: window.metric,
     threshold_percent: percent,
-    limit: number(window.limit),
+    limit: numberOrNull(window.limit),
     used: number(used),
     ...presentPeriod(window.period, timeZone),
   };
@@ -59,16 +62,16 @@ export function presentCorrected({
   window,
   timeZone,
 }: {
-  correction: { action: string; reason: string | null };
+  correction: { action: 'VOID' | 'REPLACE'; reason: string | null };
   event: EventContent & { transactionId: string };
   after: EventContent | null;
   window: { metric: string; used: Decimal; period: Period };
   timeZone: string;
-}) {
+}): Shape<typeof correctionShape> {
   return {
     transaction_id: event.transactionId,
     metric: window.metric,
-    action: correction.action.toLowerCase(),
+    action: lowerCase(correction.action),
     reason: correction.reason,
     before: presentContent(event),
     after: after && presentContent(after),
@@ -79,7 +82,7 @@ export function presentCorrected({
 
 /** What an event says. */
 export const presentContent = ({ value, timestamp, properties }: EventContent) => ({
-  value: number(value),
+  value: numberOrNull(value),
   timestamp: timestamp.toISOString(),
-  properties: properties === null ? null : parseExact(properties),
+  properties: properties === null ? null : (parseExact(properties) as Record<string, unknown>),
 });

@@ -1,19 +1,27 @@
 import { majorUnits } from '../domain/money.js';
+import type { grant as grantShape, hold as holdShape, Shape, wallet as walletShape } from '../domain/resources.js';
+import { lowerCase } from '../domain/shape.js';
 import { rawNumber } from '../platform/exactJson.js';
 import { publicId } from '../platform/ids.js';
 import type { Wallet, WalletGrant, WalletHold } from './wallet.entity.js';
 
 /** REST shape of the wallet (integration guide, "Check Balance"); also the `data` of its events. */
-export function presentWallet({ wallet, balanceMinor }: { wallet: Wallet; balanceMinor: bigint }) {
-  const amount = (minorUnits: bigint | null | undefined) =>
-    minorUnits == null ? null : rawNumber(majorUnits({ minorUnits, currency: wallet.currency }));
+export function presentWallet({
+  wallet,
+  balanceMinor,
+}: {
+  wallet: Wallet;
+  balanceMinor: bigint;
+}): Shape<typeof walletShape> {
+  const amount = (minorUnits: bigint) => rawNumber(majorUnits({ minorUnits, currency: wallet.currency }));
+  const amountOrNull = (minorUnits: bigint | null | undefined) => (minorUnits == null ? null : amount(minorUnits));
   return {
     balance: amount(balanceMinor),
     currency: wallet.currency,
     auto_recharge: {
       enabled: wallet.autoRechargeEnabled,
-      threshold: amount(wallet.autoRechargeThresholdMinor),
-      amount: amount(wallet.autoRechargeAmountMinor),
+      threshold: amountOrNull(wallet.autoRechargeThresholdMinor),
+      amount: amountOrNull(wallet.autoRechargeAmountMinor),
       // Only where there is one: the guide's wallet has none.
       ...(wallet.autoRechargeMonthlyLimitMinor == null
         ? {}
@@ -23,7 +31,7 @@ export function presentWallet({ wallet, balanceMinor }: { wallet: Wallet; balanc
 }
 
 /** A grant as its events show it, beside the wallet. */
-export function presentGrant(grant: WalletGrant) {
+export function presentGrant(grant: WalletGrant): Shape<typeof grantShape> {
   const amount = (minorUnits: bigint) => rawNumber(majorUnits({ minorUnits, currency: grant.currency }));
   return {
     id: publicId('creditGrant', grant.id),
@@ -40,11 +48,11 @@ export function presentGrant(grant: WalletGrant) {
 }
 
 /** The `data` of a hold's events. */
-export function presentHold(hold: WalletHold) {
+export function presentHold(hold: WalletHold): Shape<typeof holdShape> {
   const amount = (minorUnits: bigint) => rawNumber(majorUnits({ minorUnits, currency: hold.currency }));
   return {
     id: publicId('hold', hold.id),
-    status: hold.status.toLowerCase(),
+    status: lowerCase(hold.status),
     amount: amount(hold.amountMinor),
     captured: amount(hold.capturedMinor),
     currency: hold.currency,

@@ -1,9 +1,13 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { parseExact } from '../platform/exactJson.js';
 import { rowsOf, sql } from '../platform/sql.js';
+import { behaved, fateOf, type Misbehaviour } from './misbehave.js';
+import { validSecrets } from './secrets.js';
 import { verifyWebhook } from './signature.js';
+import type { FormerSecret } from './webhook.entity.js';
 
 export interface ReceivedWebhook {
   /** `webhook-id`: the same on every attempt of one delivery. */
@@ -13,6 +17,10 @@ export interface ReceivedWebhook {
   readonly timestamp: string;
   /** Numbers keep their digits (see exactJson). */
   readonly data: unknown;
+  /** 1 for the first that came under this id, 2 for its first repeat. */
+  readonly attempt: number;
+  /** What was done to it on purpose, `answered 500` or `dropped`; absent where it was taken. */
+  readonly fault?: string;
 }
 
 export interface WebhookListenerOptions {
@@ -22,6 +30,10 @@ export interface WebhookListenerOptions {
   /** The `whsec_…` secrets to try. Asked at a first delivery, and again when one fits none of those known. */
   readSecrets: (port: number) => Promise<readonly string[]>;
   onVerified: (webhook: ReceivedWebhook) => void;
+  /** What to do wrong; nothing unless said. */
+  misbehaviour?: Misbehaviour;
+  /** From 0 up to 1, for the shares of that. */
+  random?: () => number;
   /** A request that was not a verified delivery, and why. */
   onRefused: (refusal: { id: string; status: number; reason: string }) => void;
 }
@@ -35,10 +47,15 @@ export interface WebhookListener {
 
 const maxBodyBytes = 1_000_000;
 
-/** A receiver for trying out webhooks: answers 204 to what is signed with one of the secrets, 401 to anything else. */
+/**
+ * A receiver for trying out webhooks: answers 204 to what is signed with one of the secrets, 401 to anything else, and does
+ * wrong what it is told to.
+ */
 export async function listenWebhooks({
   host,
   port: asked,
+  misbehaviour = behaved,
+  random = Math.random,
   ...options
 }: WebhookListenerOptions): Promise<WebhookListener> {
   const server = createServer((request, response) => {
@@ -50,6 +67,8 @@ export async function listenWebhooks({
   });
   const { address, family, port } = server.address() as AddressInfo;
   const verify = createVerifier(() => options.readSecrets(port));
+  const attempts = new Map<string, number>();
+  const closing = new AbortController();
 
   async function receive(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const id = String(request.headers['webhook-id'] ?? '');
@@ -67,9 +86,37 @@ export async function listenWebhooks({
     }
     const failure = await verify(request.headers, body);
     if (failure !== undefined) return refuse(401, failure);
-    response.writeHead(204).end();
+    const attempt = (attempts.get(id) ?? 0) + 1;
+    attempts.set(id, attempt);
+    const fault = await answer(response, attempt);
     const { type, timestamp, data } = parseExact(body) as Record<string, unknown>;
-    options.onVerified({ id, type: String(type), timestamp: String(timestamp), data });
+    options.onVerified({
+      id,
+      type: String(type),
+      timestamp: String(timestamp),
+      data,
+      attempt,
+      ...(fault && { fault }),
+    });
+  }
+
+  /** Answers, or does what it was told to do wrong; says what that was. */
+  async function answer(response: ServerResponse, attempt: number): Promise<string | undefined> {
+    const { delayMs, retryAfter } = misbehaviour;
+    if (delayMs > 0) await sleep(delayMs, undefined, { signal: closing.signal });
+    const late = delayMs > 0 ? ` after ${delayMs / 1_000} s` : '';
+    // Whoever asked may have given up meanwhile: it is said, as the answer reaches nobody.
+    const gone = response.destroyed ? ', the sender had hung up' : '';
+    const fate = fateOf(misbehaviour, { attempt, random: random() });
+    if (fate.kind === 'drop') {
+      response.destroy();
+      return `dropped${late}${gone}`;
+    }
+    const status = fate.kind === 'fail' ? fate.status : 204;
+    const asks = fate.kind === 'fail' && retryAfter !== undefined;
+    response.writeHead(status, asks ? { 'retry-after': String(retryAfter) } : {}).end();
+    if (fate.kind === 'take' && late === '') return undefined;
+    return `answered ${status}${asks ? ` with Retry-After: ${retryAfter}` : ''}${late}${gone}`;
   }
 
   return {
@@ -77,6 +124,7 @@ export async function listenWebhooks({
     port,
     close: () =>
       new Promise((resolve) => {
+        closing.abort();
         server.close(() => resolve());
         server.closeAllConnections();
       }),
@@ -146,9 +194,12 @@ export async function loopbackSecrets(em: EntityManager, port: number): Promise<
     sql<{
       url: string;
       secret: string;
-    }>`select url, secret from webhook_endpoint where deleted_at is null order by id desc`,
+      former_secrets: FormerSecret[];
+    }>`select url, secret, former_secrets from webhook_endpoint where deleted_at is null order by id desc`,
   );
-  return endpoints.filter(({ url }) => isLoopback(new URL(url), port)).map(({ secret }) => secret);
+  return endpoints
+    .filter(({ url }) => isLoopback(new URL(url), port))
+    .flatMap(({ secret, former_secrets: formerSecrets }) => validSecrets({ secret, formerSecrets }, new Date()));
 }
 
 function isLoopback({ protocol, hostname, port: given }: URL, port: number): boolean {

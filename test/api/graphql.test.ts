@@ -233,6 +233,8 @@ test('one account lives through every query and every mutation', async () => {
     nodes { id type amount ${money} balanceAfter ${money} createdAt } edges { cursor node { id } } pageInfo { hasNextPage } } } }`);
   expect(wallet.transactions.nodes[0].balanceAfter).toEqual(wallet.balance);
 
+  const { eventTypes } = await ask('{ eventTypes { type description resource example schema } }');
+  expect(eventTypes).toContainEqual(expect.objectContaining({ type: 'usage.threshold', resource: 'usage_threshold' }));
   const { events } = await ask(
     '{ events(first: 100) { nodes { id cursor type occurredAt data } edges { cursor } pageInfo { endCursor hasNextPage } } }',
   );

@@ -17,10 +17,16 @@ export interface Program {
 }
 
 /** Runs a compiled entry of the product (`main.js`, `cli.js`) as a process of its own, as a user would. */
-export function startProgram(entry: string, args: readonly string[], env: Record<string, string>): Program {
+export function startProgram(
+  entry: string,
+  args: readonly string[],
+  env: Record<string, string>,
+  { cwd }: { cwd?: string } = {},
+): Program {
   const child = spawn(process.execPath, [path.join(compiled, entry), ...args], {
     env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
+    ...(cwd !== undefined && { cwd }),
   });
   let stdout = '';
   let stderr = '';

@@ -12,6 +12,8 @@ import { type Actor, systemActor } from '../../src/platform/actor.js';
 import { publicId } from '../../src/platform/ids.js';
 import { createLogger } from '../../src/platform/log.js';
 import { rowsOf, sql } from '../../src/platform/sql.js';
+import { expectDescribed } from './described.js';
+import { eventsUnlikeCatalogue } from './events.js';
 
 /** A clock that the test moves by hand; it starts at the real time and otherwise runs with it. */
 export class HandClock {
@@ -78,7 +80,10 @@ export interface World extends App {
   settled(): Promise<void>;
 }
 
-/** The whole application on its own copy of the migrated database and a free port, with the demo catalog. */
+/**
+ * The whole application on its own copy of the migrated database and a free port, with the demo catalog. When it stops, every
+ * event that its tests have caused must be as the catalogue says.
+ */
 export async function startWorld(
   options: { catalog?: string; worker?: boolean; env?: Record<string, string> } = {},
 ): Promise<World> {
@@ -125,8 +130,8 @@ export async function startWorld(
       });
       return { status: answer.status, ...answer.body };
     },
-    rest: (token, method, path, body, headers = {}) =>
-      request(`${app.url}/api/v1/billing${path}`, {
+    rest: async (token, method, path, body, headers = {}) => {
+      const answer = await request(`${app.url}/api/v1/billing${path}`, {
         method,
         headers: {
           ...(body === undefined ? {} : { 'content-type': 'application/json' }),
@@ -134,7 +139,10 @@ export async function startWorld(
           ...headers,
         },
         ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
-      }),
+      });
+      expectDescribed({ method, path }, answer);
+      return answer;
+    },
     rows: (query) => rowsOf(app.deps.db.orm.em.fork(), query),
     ownerRows: (query) => app.asOwner((em) => rowsOf(em, query)),
     settled: async () => {
@@ -142,7 +150,11 @@ export async function startWorld(
       await until(async () => (await rowsOf(em, sql`select 1 from outbox limit 1`)).length === 0);
     },
     // Its database goes with the run's cluster: dropping each costs a checkpoint that the other files wait for.
-    stop: () => withinReason(app.stop()),
+    stop: async () => {
+      const unlike = await eventsUnlikeCatalogue(databaseUrl);
+      await withinReason(app.stop());
+      if (unlike.length > 0) throw new Error(`Events are not as the catalogue says:\n${unlike.join('\n')}`);
+    },
   };
 }
 
