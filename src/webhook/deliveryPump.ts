@@ -7,7 +7,7 @@ import { type ClaimedDelivery, type ClaimedPost, claimDue, type DueDelivery, rea
 import { disableFailedEndpoint } from './disableEndpoint.js';
 import { createLanes } from './lanes.js';
 import { deliveriesTopic } from './planDeliveries.js';
-import type { WebhookPoster } from './postWebhook.js';
+import type { PostOutcome, WebhookPoster } from './postWebhook.js';
 import { type EndedAttempt, settleAttempts } from './settleAttempts.js';
 import { signatureHeaders } from './signature.js';
 
@@ -105,26 +105,27 @@ export function createDeliveryPump(
     const startedAt = clock.now();
     if (post === 'no event') log.error({ delivery: delivery.id }, 'a delivery is of an event that is not in the log');
     if (typeof post === 'string') return settle({ delivery, startedAt, outcome: 'given up' });
-    const outcome = await send(delivery.endpointId, post, startedAt);
-    if (stopping.signal.aborted && !outcome.ok) return settle({ delivery, startedAt, outcome: 'given back' });
     const { accountId, endpointId } = delivery;
-    // First, so that a process that dies in between leaves a delivery to an endpoint that is disabled.
-    if (outcome.gone) await disableFailedEndpoint(deps, { accountId, endpointId, reason: 'GONE' });
-    await settle({ delivery, startedAt, outcome });
-  };
-
-  const send = async (endpointId: string, { url, webhookId, body, secrets }: ClaimedPost, at: Date) => {
+    // A place is kept until the outcome is written: what a killed process has posted without anybody knowing is posted again, and
+    // that is no more than there are places.
     const leave = lanes.enter(endpointId, performance.now());
     let tookMs: number | undefined;
     try {
-      const headers = signatureHeaders({ id: webhookId, at, body, secrets });
-      const outcome = await poster.post({ url, headers, body }, stopping.signal);
+      const outcome = await send(post, startedAt);
       tookMs = outcome.durationMs;
-      return outcome;
+      if (stopping.signal.aborted && !outcome.ok) return await settle({ delivery, startedAt, outcome: 'given back' });
+      // First, so that a process that dies in between leaves a delivery to an endpoint that is disabled.
+      if (outcome.gone) await disableFailedEndpoint(deps, { accountId, endpointId, reason: 'GONE' });
+      await settle({ delivery, startedAt, outcome });
     } finally {
       leave(tookMs);
       if (backlog) wake();
     }
+  };
+
+  const send = ({ url, webhookId, body, secrets }: ClaimedPost, at: Date): Promise<PostOutcome> => {
+    const headers = signatureHeaders({ id: webhookId, at, body, secrets });
+    return poster.post({ url, headers, body }, stopping.signal);
   };
 
   /** Answers, at one of an endpoint's attempts that are written together, since when it fails. */

@@ -1,7 +1,7 @@
 /** Attempts that may be under way at once, all told: so many sockets and answers a process can look after with ease. */
 const maxAtOnce = 100;
-/** To one endpoint that answers quickly. */
-const maxToFast = 20;
+/** To one endpoint that answers quickly. Of as many it may hear twice when the process is killed. */
+const maxToFast = 10;
 /** To one that is slow, or of which nothing is known yet. */
 const maxToSlow = 4;
 /** To all that are slow together: however many hang, the others have places left. */

@@ -1,6 +1,7 @@
 import { createKey, revokeKey } from '../../src/account/apiKeys.js';
 import { money } from '../../src/domain/money.js';
 import { transact } from '../../src/platform/db.js';
+import { readEvents } from '../../src/platform/eventLog.js';
 import { publicId } from '../../src/platform/ids.js';
 import { sql } from '../../src/platform/sql.js';
 import { topUp } from '../../src/wallet/topUp.js';
@@ -180,9 +181,10 @@ test('invoiceUpdated tells the newest invoice first, those that changed since a 
   ];
   const paid = { data: { invoiceUpdated: { id: account.invoiceId, status: 'PAID' } } };
   expect([await now.first(1), await since.first(1)]).toEqual([[paid], [paid]]);
-  const uuid = (await world.rows(sql<{ id: string }>`select id from invoice where account_id = ${account.id}`))[0]!.id;
+  const log = await readEvents(world.deps.db.orm.em.fork(), { accountId: account.id, after: 0n, limit: 100 });
+  const { sequence: _sequence, ...data } = log.find(({ type }) => type === 'invoice.paid')!.data;
   await transact(world.deps, account.id, async (tx) => {
-    for (let n = 0; n < 30; n++) tx.emit({ type: 'invoice.paid', data: { id: publicId('invoice', uuid) } });
+    for (let n = 0; n < 30; n++) tx.emit({ type: 'invoice.paid', data });
   });
   await until(() =>
     [now, since, none].every(({ results }) => results.at(-1) && results.length >= (results === none.results ? 1 : 2)),

@@ -22,10 +22,10 @@ test('one endpoint says nothing about another', () => {
   expect(lanes.room('b', at)).toBe(4);
 });
 
-test('a fast endpoint gets twenty', () => {
+test('a fast endpoint gets ten', () => {
   const lanes = createLanes();
   answered(lanes, 'a', 20);
-  expect(lanes.room('a', at)).toBe(20);
+  expect(lanes.room('a', at)).toBe(10);
   enterAll(lanes, 'a');
   expect(lanes.full(at)).toEqual(['a']);
 });
@@ -35,14 +35,14 @@ test('a slow endpoint gets four, and is fast again when it has answered fast', (
   answered(lanes, 'a', 15_000);
   expect(lanes.room('a', at)).toBe(4);
   answered(lanes, 'a', 5);
-  expect(lanes.room('a', at)).toBe(20);
+  expect(lanes.room('a', at)).toBe(10);
 });
 
 test('a fast endpoint that leaves an attempt without an answer is slow before that ends', () => {
   const lanes = createLanes();
   answered(lanes, 'a', 20);
   lanes.enter('a', at);
-  expect([lanes.room('a', at + 499), lanes.room('a', at + 500)]).toEqual([19, 3]);
+  expect([lanes.room('a', at + 499), lanes.room('a', at + 500)]).toEqual([9, 3]);
 });
 
 test('however many endpoints hang, forty places are left for the others', () => {
@@ -54,7 +54,7 @@ test('however many endpoints hang, forty places are left for the others', () => 
   expect(lanes.free()).toBe(40);
   expect(lanes.full(at)).toHaveLength(100);
   answered(lanes, 'a', 5);
-  expect(lanes.room('a', at)).toBe(20);
+  expect(lanes.room('a', at)).toBe(10);
 });
 
 test('a place that is left is free again', () => {
