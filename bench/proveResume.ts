@@ -1,7 +1,6 @@
 // npm run prove:resume -- [--events 10000] [--cuts 100] [--clients 4] [--seed 1]: clients whose connections are cut at random times
 // while events are written by several transactions at once; each must hear every event once and in order. Exits with 1 otherwise.
 import { createClient } from 'graphql-ws';
-import { WebSocket } from 'ws';
 import { createKey } from '../src/account/apiKeys.js';
 import { createAccount } from '../src/account/createAccount.js';
 import { openCore } from '../src/app.js';
@@ -11,6 +10,7 @@ import { createLogger } from '../src/platform/log.js';
 import { removeCluster, startTemplateCluster } from '../test/support/cluster.js';
 import { startProgram } from '../test/support/program.js';
 import { type Random, randomFrom } from '../test/support/random.js';
+import { CutSocket } from '../test/support/sockets.js';
 import { option } from './options.js';
 import { conclude } from './throwAwayWorld.js';
 
@@ -68,14 +68,6 @@ async function write(deps: Awaited<ReturnType<typeof openCore>>['deps'], account
     }
   };
   await Promise.all(Array.from({ length: writers }, lane));
-}
-
-/** One may be cut before it is connected, which Node's sockets hold to be an error. */
-class CutSocket extends WebSocket {
-  constructor(...args: ConstructorParameters<typeof WebSocket>) {
-    super(...args);
-    this.on('error', () => {});
-  }
 }
 
 /** Follows the log through all cuts, each time from the last event it has heard, until it has heard the last of all. */

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type DocumentNode, type ExecutionArgs, execute, GraphQLError, getOperationAST, Kind, visit } from 'graphql';
+import { type DocumentNode, type ExecutionArgs, execute, getOperationAST, Kind, visit } from 'graphql';
 import type { Context } from '../platform/context.js';
 import type { Deps } from '../platform/deps.js';
 import type { LiveGroup, LiveSource, LogSource, Render, StateSource, Subscriber } from '../platform/liveSource.js';
@@ -51,11 +51,19 @@ export function createFanOut(deps: Deps): FanOut {
  * old rows: each result gets its own.
  */
 function renderer(deps: Deps, args: SubscriptionArgs): Render {
+  const { schema, document, operationName, variableValues } = args;
   const { actor, cost } = args.contextValue;
   return async (rootValue) => {
     const requestId = randomUUID();
     const contextValue = createContext(deps, { actor, requestId, cost });
-    const { errors, ...result } = await execute({ ...args, rootValue, contextValue });
+    const { errors, ...result } = await execute({
+      schema,
+      document,
+      operationName,
+      variableValues,
+      rootValue,
+      contextValue,
+    });
     return JSON.stringify({
       ...(errors ? { errors: errors.map((error) => presentGraphQLError(error, { requestId, log: deps.log })) } : {}),
       ...result,
@@ -94,7 +102,3 @@ function cursorVariable(document: DocumentNode, operationName: string | null | u
   visit(document, { Variable: ({ name }) => void (name.value === after.name.value && uses++) });
   return uses === 2 ? after.name.value : undefined; // its definition, and this
 }
-
-/** A failure of a live source as graphql-ws wants it. */
-export const asGraphQLError = (error: unknown): GraphQLError =>
-  error instanceof GraphQLError ? error : new GraphQLError('', { originalError: error as Error });

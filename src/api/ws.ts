@@ -21,7 +21,7 @@ import type { LiveSource, Subscriber } from '../platform/liveSource.js';
 import { actorOf } from './auth.js';
 import type { Documents } from './documents.js';
 import { billingErrorOf, doors } from './errors.js';
-import { asGraphQLError, createFanOut, type FanOut, type SubscriptionArgs } from './fanOut.js';
+import { createFanOut, type FanOut, type SubscriptionArgs } from './fanOut.js';
 import { checkRequest, createContext } from './graphql.js';
 import { presentGraphQLError } from './graphqlErrors.js';
 
@@ -43,6 +43,8 @@ const maxReasonBytes = 123;
 type Extra = Record<PropertyKey, unknown> & {
   socket: WebSocket;
   actor?: Actor;
+  /** The ends of the subscriptions that are followed, each with the id of its operation. */
+  live: Map<() => void, string>;
 };
 
 /**
@@ -65,6 +67,7 @@ export function registerSockets(
       connectionInitWaitTimeout: initTimeoutMs,
       onConnect: async (context) => {
         const { extra } = context as SocketContext<Record<string, unknown>, Extra>;
+        extra.live = new Map();
         delete extra.request; // the handshake's, which would be kept as long as the socket
         try {
           extra.actor = await actorOf(deps, credentialsOf(context.connectionParams ?? {}));
@@ -76,11 +79,22 @@ export function registerSockets(
           return false;
         }
       },
-      onClose: ({ extra }) => void open.delete(extra as Extra),
+      onClose: (context) => {
+        const { extra } = context as SocketContext<Record<string, unknown>, Extra>;
+        open.delete(extra);
+        // graphql-ws forgets an operation whose id is used again while it ends.
+        for (const end of [...(extra.live?.keys() ?? [])]) end();
+      },
       onSubscribe: (context, id, payload) => {
         const { extra } = context as SocketContext<Record<string, unknown>, Extra>;
         try {
-          if (Object.keys(context.subscriptions).length > maxSubscriptions) {
+          // A client that doesn't answer a close frame still talks to us for a while.
+          if (extra.socket.readyState !== extra.socket.OPEN || hasExpired(extra.actor!, deps.clock.now())) {
+            throw new BillingError('UNAUTHENTICATED', 'The token has expired or was revoked');
+          }
+          if ([...extra.live.values()].includes(id))
+            throw new BillingError('CONFLICT', `The operation ${id.slice(0, 60)} has not ended yet`);
+          if (Math.max(Object.keys(context.subscriptions).length, extra.live.size + 1) > maxSubscriptions) {
             throw new BillingError('LIMIT_EXCEEDED', `At most ${maxSubscriptions} operations at a time on a socket`);
           }
           const document = documents.read(payload.query);
@@ -114,7 +128,7 @@ export function registerSockets(
           return args;
         } catch (error) {
           // graphql-ws closes the socket on anything else, and with it all other operations.
-          return [asGraphQLError(error)];
+          return [error instanceof GraphQLError ? error : new GraphQLError('', { originalError: error as Error })];
         }
       },
       subscribe: (args) => follow({ deps, fanOut }, args as SocketArgs),
@@ -223,29 +237,36 @@ async function follow(
   const source = await createSourceEventStream(args);
   if (!('kind' in source)) return source as ExecutionResult; // the errors of `subscribe`
   const ended = Promise.withResolvers<IteratorReturnResult<void>>();
+  const { live } = args.extra;
   let leave: (() => void) | undefined;
-  const end = async (): Promise<IteratorReturnResult<void>> => {
+  const end = (): void => {
     leave?.();
+    live.delete(end);
     ended.resolve({ done: true, value: undefined });
-    return ended.promise;
   };
   const fail = (error: unknown): void => {
-    leave?.();
     ended.reject(error);
+    end();
   };
-  const subscriber = subscriberOf(args, { deps, fail });
+  const subscriber = subscriberOf(args, { deps, end, fail });
   const results: AsyncGenerator<never, void, void> = {
     next: () => {
-      leave ??= fanOut.follow(source as LiveSource, args, subscriber);
+      if (!leave) {
+        live.set(end, args.id);
+        leave = fanOut.follow(source as LiveSource, args, subscriber);
+      }
       return ended.promise;
     },
-    return: end,
+    return: async () => {
+      end();
+      return { done: true, value: undefined };
+    },
     throw: async (error: unknown) => {
-      await end();
+      end();
       throw error;
     },
     [Symbol.asyncIterator]: () => results,
-    [Symbol.asyncDispose]: async () => void (await end()),
+    [Symbol.asyncDispose]: async () => end(),
   };
   return results;
 }
@@ -253,14 +274,14 @@ async function follow(
 /** The socket's right to hear is looked at with every result: nothing is sent after a token has ended. */
 function subscriberOf(
   { extra: { socket, actor }, id }: SocketArgs,
-  { deps, fail }: { deps: Deps; fail: (error: unknown) => void },
+  { deps, end, fail }: { deps: Deps; end: () => void; fail: (error: unknown) => void },
 ): Subscriber {
   const beginning = `{"id":${JSON.stringify(id)},"type":"next","payload":`;
   const isFree = (): boolean => socket.readyState !== socket.OPEN || socket.bufferedAmount < freeBelowBytes;
   return {
     send: (payload) => {
-      if (socket.readyState !== socket.OPEN) return;
-      if (actor?.expiresAt && actor.expiresAt <= deps.clock.now()) return endOfKey(socket);
+      if (socket.readyState !== socket.OPEN) return end(); // no replay goes on for nobody
+      if (hasExpired(actor!, deps.clock.now())) return endOfKey(socket);
       if (isTooSlow(socket)) return;
       socket.send(`${beginning}${payload}}`);
     },
@@ -273,6 +294,8 @@ function subscriberOf(
     fail,
   };
 }
+
+const hasExpired = ({ expiresAt }: Actor, now: Date): boolean => expiresAt !== undefined && expiresAt <= now;
 
 const endOfKey = (socket: WebSocket): void =>
   socket.close(CloseCode.Unauthorized, 'The token has expired or was revoked');

@@ -24,7 +24,9 @@ export const watchedInvoices = (
       const pages = feed.pages({ accountId, after: await feed.lastSeq(accountId) });
       const following = (async () => {
         for await (const page of pages) changed([...new Set(page.flatMap(invoicesOf))]);
-      })();
+      })().catch((error: unknown) =>
+        db.log.error({ err: error, accountId }, 'changes of invoices are not heard any more'),
+      );
       return async () => {
         await pages.return?.();
         await following;

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Repeater } from '@repeaterjs/repeater';
 import type { PubSub } from '../integrations/pubsub/pubsub.js';
 import type { Db } from './db.js';
-import { type LoggedEvent, lastSeq, noLongerKept, readEvents } from './eventLog.js';
+import { type LoggedEvent, lastSeq, noLongerKept, readEvents, requireKept } from './eventLog.js';
 
 /** The topic under which a grown log is announced; the message is the log's last `seq`. */
 export const eventsTopic = (accountId: string): string => `events:${accountId}`;
@@ -15,6 +15,8 @@ export interface EventFeed {
   pages(input: { accountId: string; after: bigint }): AsyncIterableIterator<readonly LoggedEvent[]>;
   /** The last `seq` of the account's log. */
   lastSeq(accountId: string): Promise<bigint>;
+  /** Throws INVALID where events behind this cursor are no longer kept. */
+  requireKept(cursor: { accountId: string; after: bigint }): Promise<void>;
 }
 
 const pageSize = 200;
@@ -40,6 +42,7 @@ export function createEventFeed({ db, pubsub }: { db: Db; pubsub: PubSub }): Eve
 
   return {
     lastSeq: (accountId) => lastSeq(db.orm.em.fork(), accountId),
+    requireKept: (cursor) => requireKept(db.orm.em.fork(), cursor),
     pages: ({ accountId, after }) =>
       new Repeater<readonly LoggedEvent[]>(async (push, stop) => {
         let stopped = false;
@@ -140,8 +143,9 @@ class Tail {
           this.#seq = events.at(-1)!.seq;
           this.#again ||= events.length === pageSize;
         }
+        // Each time: where hints come faster than they can be followed the loop goes on and on.
+        for (const listener of [...this.#listeners]) listener();
       }
-      for (const listener of [...this.#listeners]) listener();
     } catch (error) {
       this.db.log.warn({ err: error, accountId: this.accountId }, 'the event log could not be read; trying again');
     } finally {

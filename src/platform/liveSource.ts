@@ -39,12 +39,16 @@ export const hintedBy = (pubsub: PubSub, topics: readonly string[]): Pick<StateS
   watch: async (changed) => {
     const hint = (): void => changed([theOnly]);
     const leave = [...topics.map((topic) => pubsub.subscribe(topic, hint)), pubsub.onGap(hint)];
+    const looking = setInterval(hint, lookMs).unref();
     return () => {
+      clearInterval(looking);
       for (const end of leave) end();
     };
   },
 });
 const theOnly = '';
+/** A hint can be lost with the process that owed it: then what it spoke of is found by looking. */
+const lookMs = 5_000;
 
 /** graphql-js demands that a subscription's source can be iterated. */
 const notByItself: AsyncIterable<never> = {

@@ -26,6 +26,7 @@ export class LogGroup implements LiveGroup<LogSource> {
   readonly #members = new Set<Member>();
   readonly #live = new Set<Member>();
   readonly #results = new Map<bigint, { payload: Promise<string>; at: number }>();
+  #forgetting: NodeJS.Timeout | undefined;
   #cursor = 0n;
   #pages: AsyncIterableIterator<readonly LoggedEvent[]> | undefined;
   #started: Promise<void> | undefined;
@@ -61,6 +62,7 @@ export class LogGroup implements LiveGroup<LogSource> {
     this.#started ??= this.#start();
     await this.#started;
     if (after === undefined) member.seenSeq = await this.feed.lastSeq(this.of.accountId);
+    else await this.feed.requireKept({ accountId: this.of.accountId, after });
     if (member.left) return;
     if (member.seenSeq >= this.#cursor) return void this.#live.add(member);
     member.pages = this.feed.pages({ accountId: this.of.accountId, after: member.seenSeq });
@@ -80,6 +82,7 @@ export class LogGroup implements LiveGroup<LogSource> {
       if (!member.left) this.#live.add(member);
       break;
     }
+    member.pages = undefined;
   }
 
   async #start(): Promise<void> {
@@ -117,9 +120,22 @@ export class LogGroup implements LiveGroup<LogSource> {
     const known = this.#results.get(event.seq);
     if (known && now - known.at < keptForMs) return known.payload;
     const payload = this.render(event);
-    this.#results.delete(event.seq);
+    this.#results.delete(event.seq); // and behind the others again: the oldest stand first
     this.#results.set(event.seq, { payload, at: now });
-    if (this.#results.size > keptResults) this.#results.delete(this.#results.keys().next().value!);
+    this.#forget(now - keptForMs);
+    if (!this.#forgetting) {
+      this.#forgetting = setTimeout(() => {
+        this.#forgetting = undefined;
+        this.#results.clear();
+      }, keptForMs).unref();
+    }
     return payload;
+  }
+
+  #forget(before: number): void {
+    for (const [seq, { at }] of this.#results) {
+      if (at >= before && this.#results.size <= keptResults) return;
+      this.#results.delete(seq);
+    }
   }
 }

@@ -62,7 +62,7 @@ export class StateGroup<State> implements LiveGroup<StateSource<State>> {
       subscriber.fail(error);
     };
     watching
-      .then(() => this.#reading(() => source.first()))
+      .then(() => this.#reading(() => source.first(), member))
       .then((keys) => {
         for (const key of keys ?? []) member.first.add(key);
         member.ready = true;
@@ -124,8 +124,8 @@ export class StateGroup<State> implements LiveGroup<StateSource<State>> {
   }
 
   /** Most likely the database is away: everybody keeps the last state until a read succeeds again. Undefined at the end. */
-  async #reading<T>(read: () => Promise<T>): Promise<T | undefined> {
-    while (!this.#closed) {
+  async #reading<T>(read: () => Promise<T>, of?: Pick<Member, 'left'>): Promise<T | undefined> {
+    while (!this.#closed && !of?.left) {
       try {
         return await read();
       } catch (error) {

@@ -93,6 +93,62 @@ test('nothing that happens after a key was revoked is heard with it, and its nei
   await staying.dispose();
 });
 
+test('a client that does not let its socket be closed can do nothing more with its revoked key', async () => {
+  const account = await world.account();
+  const taken = await createKey(world.deps, { accountId: account.id, scopes: ['*'] });
+  const socket = await rawSocket(world, taken.token);
+  // It takes no notice of the close frame, which would be answered by itself.
+  const inside = socket.socket as unknown as {
+    _receiver: { removeAllListeners(event: string): void };
+    _sender: { send(data: string, options: object): void };
+  };
+  inside._receiver.removeAllListeners('conclude');
+  await revokeKey(world.deps, { keyId: publicId('apiKey', taken.key.id) });
+  const pay =
+    'mutation { topUp(input: { idempotencyKey: "x", amount: { amount: "3.00", currency: "USD" } }) { replayed } }';
+  const add =
+    'mutation { addPaymentMethod(input: { idempotencyKey: "c", token: "tok_visa", makeDefault: true }) { replayed } }';
+  for (const [id, query] of [add, pay].entries())
+    inside._sender.send(JSON.stringify({ id: `${id}`, type: 'subscribe', payload: { query } }), {
+      fin: true,
+      mask: true,
+      binary: false,
+      compress: false,
+    });
+  await socket.closed;
+  expect(await world.rows(sql`select 1 from payment_method where account_id = ${account.id}`)).toEqual([]);
+});
+
+test('an operation whose id is used again while it ends leaves nothing behind', async () => {
+  const account = await world.account();
+  const { subscribe } = world.deps.pubsub;
+  let listeners = 0;
+  world.deps.pubsub.subscribe = (topic, listener) => {
+    const leave = subscribe(topic, listener);
+    listeners++;
+    return () => {
+      listeners--;
+      leave();
+    };
+  };
+  try {
+    const socket = await rawSocket(world, account.token);
+    const begin = { id: '1', type: 'subscribe', payload: { query: everyEvent, variables: { after: '0' } } };
+    socket.send(begin);
+    await until(() => listeners > 0, 'the subscription');
+    for (let i = 0; i < 10; i++) {
+      socket.send({ id: '1', type: 'complete' });
+      socket.send(begin);
+    }
+    await emit(account, 1);
+    await socket.next('next', '1');
+    socket.socket.terminate();
+    await until(() => listeners === 0, 'the end of all');
+  } finally {
+    world.deps.pubsub.subscribe = subscribe;
+  }
+});
+
 test('a consumer that stops reading is cut, and nobody else waits for it', async () => {
   const account = await world.account();
   const deaf = await rawSocket(world, account.token);

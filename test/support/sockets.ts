@@ -4,11 +4,19 @@ import { until, type World } from './world.js';
 
 export const socketUrl = ({ url }: Pick<World, 'url'>): string => `${url.replace(/^http/, 'ws')}/graphql`;
 
+/** A socket that may be cut before it is connected, which Node's hold to be an error. */
+export class CutSocket extends WebSocket {
+  constructor(...args: ConstructorParameters<typeof WebSocket>) {
+    super(...args);
+    this.on('error', () => {});
+  }
+}
+
 /** The client everybody uses, with the token where it puts it. */
 export const connect = (world: Pick<World, 'url'>, token: string, options: Partial<ClientOptions> = {}): Client =>
   createClient({
     url: socketUrl(world),
-    webSocketImpl: WebSocket,
+    webSocketImpl: CutSocket,
     retryAttempts: 0,
     lazyCloseTimeout: 0,
     connectionParams: { authorization: `Bearer ${token}` },
