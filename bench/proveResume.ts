@@ -44,7 +44,11 @@ async function prove(url: string, deps: Awaited<ReturnType<typeof openCore>>['de
       'written in': `${(writtenMs / 1_000).toFixed(1)} s`,
       'heard by all after': `${((performance.now() - startedAt) / 1_000).toFixed(1)} s`,
     },
-    heard.flatMap(({ seen }, i) => wrongIn(seen).map((wrong) => `client ${i}: ${wrong}`)),
+    heard.flatMap(({ seen, cutAtMs }, i) => {
+      const inTime = cutAtMs.filter((ms) => ms < writtenMs).length;
+      const few = inTime < cuts ? [`only ${inTime} of ${cuts} cuts fell into the time of writing`] : [];
+      return [...wrongIn(seen), ...few].map((wrong) => `client ${i}: ${wrong}`);
+    }),
   );
 }
 

@@ -3,7 +3,7 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { BillingError, invalid } from '../domain/errors.js';
 import { deleteInBatches } from './batchedDelete.js';
 import type { Clock } from './clock.js';
-import type { Db, Tx } from './db.js';
+import { type Db, TransactionRace, type Tx } from './db.js';
 import { firstIdAt, newId } from './ids.js';
 import { rowsOf, sql } from './sql.js';
 
@@ -39,7 +39,8 @@ export async function claimKey<Answer extends object>(
   );
   if (claimed) return { replayed: false, answer };
   const stored = await storedAnswer<Answer>(tx.em, { accountId: tx.accountId, operation, key, input });
-  return { replayed: true, answer: stored! };
+  if (!stored) throw new TransactionRace(`the key of ${operation} was there, and has just been forgotten for its age`);
+  return { replayed: true, answer: stored };
 }
 
 /**

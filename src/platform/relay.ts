@@ -98,10 +98,10 @@ export function createRelay({ db, pubsub, sinks }: { db: Db; pubsub: PubSub; sin
         db.orm.em.fork(),
         sql<{ id: string; seq: string }>`
           update outbox set due_at = ${new Date(now.getTime() + leaseMs)}, attempts = attempts + 1
-          where account_id = ${accountId} and id in (
+          where account_id = ${accountId} and id = any(array(
             select id from outbox where account_id = ${accountId} and due_at <= ${now}
               and (${isDrain} or not ${clockMoves(sql`${accountId}`)})
-            order by seq limit ${batchSize} for update skip locked)
+            order by seq limit ${batchSize} for update skip locked))
           returning id, seq`,
       );
       if (claimed.length === 0) return;

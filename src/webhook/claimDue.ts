@@ -36,6 +36,8 @@ export interface ClaimedDelivery extends DueDelivery {
   readonly attempt: number;
   /** Attempts before the schedule began. */
   readonly scheduleFrom: number;
+  /** Has its endpoint failed since it last succeeded? */
+  readonly endpointFails: boolean;
   /** What to post, or why nothing can be: the endpoint is disabled by now, or the event is not in the log. */
   readonly post: ClaimedPost | 'disabled' | 'no event';
 }
@@ -61,6 +63,7 @@ type ClaimedRow = {
   enabled: boolean;
   secret: string;
   former_secrets: FormerSecret[];
+  fails: boolean;
 } & ({ id: null } | EventRow);
 
 /**
@@ -81,7 +84,7 @@ export async function claimDue(
         where d.account_id = due.account_id and d.id = due.id and d.status = 'PENDING' and d.next_attempt_at <= ${now}
         returning d.account_id, d.id as delivery_id, d.endpoint_id, d.event_id, d.test_body, d.attempts, d.schedule_from
       )
-      select claimed.*, endpoint.url, endpoint.enabled, endpoint.secret, endpoint.former_secrets,
+      select claimed.*, endpoint.url, endpoint.enabled, endpoint.secret, endpoint.former_secrets, endpoint.failing_since is not null as fails,
         event.id, event.type, event.occurred_at, event.seq, event.data::text as data
       from claimed
         join webhook_endpoint endpoint on endpoint.account_id = claimed.account_id and endpoint.id = claimed.endpoint_id
@@ -93,6 +96,7 @@ export async function claimDue(
     endpointId: row.endpoint_id,
     attempt: row.attempts,
     scheduleFrom: row.schedule_from,
+    endpointFails: row.fails,
     post: postOf(row, now),
   }));
 }

@@ -1,14 +1,15 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { isGivenUp } from '../domain/backoff.js';
 import { createCoalescer } from '../platform/coalesce.js';
-import { sqlState } from '../platform/connectionLoss.js';
+import { isConnectionLost, sqlState } from '../platform/connectionLoss.js';
 import type { Deps } from '../platform/deps.js';
 import { withoutWaitBudget } from '../platform/waitBudget.js';
-import { type ClaimedDelivery, type ClaimedPost, claimDue, type DueDelivery, readDue } from './claimDue.js';
-import { disableFailedEndpoint } from './disableEndpoint.js';
+import { type ClaimedDelivery, type ClaimedPost, claimDue, leaseMs, readDue } from './claimDue.js';
+import { disableFailedEndpoint, failAllWaiting } from './disableEndpoint.js';
 import { createLanes } from './lanes.js';
 import { deliveriesTopic } from './planDeliveries.js';
 import type { PostOutcome, WebhookPoster } from './postWebhook.js';
-import { type EndedAttempt, settleAttempts } from './settleAttempts.js';
+import { type EndedAttempt, endedAttempt, noteFailures, writeOutcomes } from './settleAttempts.js';
 import { signatureHeaders } from './signature.js';
 
 export interface DeliveryPump {
@@ -22,6 +23,7 @@ const pollMs = 1_000;
 /** Read for each free place: behind the deliveries of an endpoint that has no room may be those of others. */
 const readPerPlace = 4;
 const maxSettledAtOnce = 200;
+const writeAgainMs = 500;
 
 /**
  * Posts what is due, of whatever account: reads it, claims it by the set, posts with bounded concurrency, writes the outcomes by
@@ -63,29 +65,20 @@ export function createDeliveryPump(
     while (again && !stopping.signal.aborted) {
       again = false;
       backlog = true;
+      /** Endpoints that have no place left: what else is due at them would hide what is due at others. */
+      const passed = new Set([...lanes.full(performance.now()), ...emptying.keys()]);
       while (lanes.free() > 0 && !stopping.signal.aborted) {
-        const now = clock.now();
         const limit = lanes.free() * readPerPlace;
-        const due = await readDue(db, { now, except: lanes.full(performance.now()), limit });
-        const chosen = choose(due);
-        if (chosen.length > 0) for (const delivery of await claimDue(db, { now, deliveries: chosen })) begin(delivery);
-        backlog = chosen.length < due.length || due.length === limit;
-        if (chosen.length === 0 || !backlog) break;
+        const due = await readDue(db, { now: clock.now(), except: [...passed], limit });
+        const { chosen, left } = lanes.choose(due, performance.now());
+        // The lease begins now, and not before what was read.
+        if (chosen.length > 0)
+          for (const delivery of await claimDue(db, { now: clock.now(), deliveries: chosen })) begin(delivery);
+        for (const endpointId of left) passed.add(endpointId);
+        if (due.length < limit) break;
       }
+      backlog = passed.size > 0 || lanes.free() === 0;
     }
-  };
-
-  /** As many as there are places for, the longest due first. */
-  const choose = (due: readonly DueDelivery[]): DueDelivery[] => {
-    const left = new Map<string, number>();
-    const chosen: DueDelivery[] = [];
-    for (const delivery of due) {
-      const room = left.get(delivery.endpointId) ?? lanes.room(delivery.endpointId, performance.now());
-      left.set(delivery.endpointId, Math.max(0, room - 1));
-      if (room > 0) chosen.push(delivery);
-      if (chosen.length === lanes.free()) break;
-    }
-    return chosen;
   };
 
   const begin = (delivery: ClaimedDelivery): void => {
@@ -101,26 +94,32 @@ export function createDeliveryPump(
   };
 
   const attempt = async (delivery: ClaimedDelivery): Promise<void> => {
-    const { post } = delivery;
+    const { post, accountId, endpointId } = delivery;
     const startedAt = clock.now();
     if (post === 'no event') log.error({ delivery: delivery.id }, 'a delivery is of an event that is not in the log');
-    if (typeof post === 'string') return settle({ delivery, startedAt, outcome: 'given up' });
-    const { accountId, endpointId } = delivery;
+    if (post === 'disabled') void empty({ accountId, endpointId });
+    if (typeof post === 'string') return void (await write(endedAttempt({ delivery, startedAt, outcome: 'given up' })));
     // A place is kept until the outcome is written: what a killed process has posted without anybody knowing is posted again, and
     // that is no more than there are places.
     const leave = lanes.enter(endpointId, performance.now());
     let tookMs: number | undefined;
+    let ended: EndedAttempt;
+    let counts: boolean;
     try {
       const outcome = await send(post, startedAt);
       tookMs = outcome.durationMs;
-      if (stopping.signal.aborted && !outcome.ok) return await settle({ delivery, startedAt, outcome: 'given back' });
+      const isCut = stopping.signal.aborted && !outcome.ok;
       // First, so that a process that dies in between leaves a delivery to an endpoint that is disabled.
-      if (outcome.gone) await disableFailedEndpoint(deps, { accountId, endpointId, reason: 'GONE' });
-      await settle({ delivery, startedAt, outcome });
+      if (outcome.gone && !isCut)
+        await disableFailedEndpoint(deps, { accountId, endpointId, reason: 'GONE', url: post.url });
+      ended = endedAttempt({ delivery, startedAt, outcome: isCut ? 'given back' : outcome });
+      counts = await write(ended);
     } finally {
       leave(tookMs);
       if (backlog) wake();
     }
+    const { outcome } = ended;
+    if (counts && typeof outcome !== 'string' && (!outcome.ok || delivery.endpointFails)) await noteFailure(ended);
   };
 
   const send = ({ url, webhookId, body, secrets }: ClaimedPost, at: Date): Promise<PostOutcome> => {
@@ -128,24 +127,74 @@ export function createDeliveryPump(
     return poster.post({ url, headers, body }, stopping.signal);
   };
 
-  /** Answers, at one of an endpoint's attempts that are written together, since when it fails. */
-  const outcomes = createCoalescer<EndedAttempt, Date | undefined>({
+  /** Whether each counted; or why it could not be written. */
+  const outcomes = createCoalescer<EndedAttempt, boolean | Error>({
     maxItems: maxSettledAtOnce,
     flush: async (_key, ended) => {
-      const failing = new Map((await settleAttempts({ db, clock }, ended)).map((e) => [e.endpointId, e.failingSince]));
+      try {
+        const counted = await writeOutcomes({ db, clock }, ended);
+        return ended.map((one) => counted.has(one));
+      } catch (error) {
+        if (ended.length === 1 || isConnectionLost(error)) return ended.map(() => error as Error);
+        return oneByOne(ended); // one that can't be written takes no other with it
+      }
+    },
+  });
+
+  const oneByOne = async (ended: readonly EndedAttempt[]): Promise<(boolean | Error)[]> => {
+    const results: (boolean | Error)[] = [];
+    for (const one of ended)
+      results.push(
+        await writeOutcomes({ db, clock }, [one]).then(
+          ({ size }) => size > 0,
+          (error: Error) => error,
+        ),
+      );
+    return results;
+  };
+
+  /** Tried again as long as the delivery is leased: whoever has answered would hear of it a second time. */
+  const write = async (ended: EndedAttempt): Promise<boolean> => {
+    const until = ended.startedAt.getTime() + leaseMs;
+    for (;;) {
+      const [result] = await outcomes.add('', [ended]);
+      if (typeof result === 'boolean') return result;
+      if (stopping.signal.aborted || clock.now().getTime() + writeAgainMs > until) throw result;
+      await sleep(writeAgainMs);
+    }
+  };
+
+  const failures = createCoalescer<EndedAttempt, Date | undefined>({
+    maxItems: maxSettledAtOnce,
+    flush: async (_key, ended) => {
+      const since = new Map(await noteFailures({ db }, ended));
       return ended.map(({ delivery: { endpointId } }) => {
-        const since = failing.get(endpointId);
-        failing.delete(endpointId);
-        return since;
+        const failingSince = since.get(endpointId);
+        since.delete(endpointId); // one of them is enough to act on it
+        return failingSince;
       });
     },
   });
 
-  const settle = async (ended: EndedAttempt): Promise<void> => {
+  const noteFailure = async (ended: EndedAttempt): Promise<void> => {
     const { accountId, endpointId } = ended.delivery;
-    const [failingSince] = await outcomes.add('', [ended]);
+    const [failingSince] = await failures.add('', [ended]);
     if (failingSince && isGivenUp({ failingSince, now: clock.now() }))
       await disableFailedEndpoint(deps, { accountId, endpointId, reason: 'FAILING' });
+  };
+
+  /** Endpoints that are disabled while much still waits for them, which would stand before everybody else's. */
+  const emptying = new Map<string, Promise<void>>();
+  const empty = ({ accountId, endpointId }: { accountId: string; endpointId: string }): Promise<void> => {
+    const running =
+      emptying.get(endpointId) ??
+      failAllWaiting(deps, { accountId, endpointId })
+        .catch((error: unknown) =>
+          log.warn({ err: error, endpointId }, 'what waits for a disabled endpoint could not fail'),
+        )
+        .finally(() => emptying.delete(endpointId));
+    emptying.set(endpointId, running);
+    return running;
   };
 
   const poll = (): void => {
@@ -163,7 +212,7 @@ export function createDeliveryPump(
       clearTimeout(timer);
       unsubscribe();
       await filling;
-      await Promise.all(underWay);
+      await Promise.all([...underWay, ...emptying.values()]);
     },
   };
 }

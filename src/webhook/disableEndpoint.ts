@@ -1,4 +1,4 @@
-import { LockMode } from '@mikro-orm/postgresql';
+import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
 import { isGivenUp } from '../domain/backoff.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
@@ -6,8 +6,9 @@ import { rowsOf, sql } from '../platform/sql.js';
 import { presentEndpoint } from './presentEndpoint.js';
 import { type disabledReasons, WebhookEndpoint } from './webhook.entity.js';
 
-/** Deliveries that fail with the endpoint, in its transaction; of more, the pump lets each fail that comes due. */
+/** Deliveries that fail with the endpoint, in its transaction; of more, the pump lets the rest fail when one comes due. */
 const failAtOnce = 10_000;
+const failEachTime = 1_000;
 
 type Reason = (typeof disabledReasons)[number];
 
@@ -17,7 +18,18 @@ type Reason = (typeof disabledReasons)[number];
  */
 export async function disableFailedEndpoint(
   deps: Pick<Deps, 'db' | 'clock'>,
-  { accountId, endpointId, reason }: { accountId: string; endpointId: string; reason: 'FAILING' | 'GONE' },
+  {
+    accountId,
+    endpointId,
+    reason,
+    url,
+  }: {
+    accountId: string;
+    endpointId: string;
+    reason: 'FAILING' | 'GONE';
+    /** Where that was said: an endpoint that has moved meanwhile is another. */
+    url?: string;
+  },
 ): Promise<void> {
   const now = deps.clock.now(); // endpoints live by the wall; the event bears the account's time
   await transact(deps, accountId, async (tx) => {
@@ -28,7 +40,7 @@ export async function disableFailedEndpoint(
     );
     const { failingSince } = endpoint;
     const fails = reason === 'GONE' || (failingSince != null && isGivenUp({ failingSince, now }));
-    if (!endpoint.enabled || !fails) return;
+    if (!endpoint.enabled || !fails || (url !== undefined && url !== endpoint.url)) return;
     await disable(tx, endpoint, { reason, now });
     const told = { reason: reason.toLowerCase(), failing_since: failingSince?.toISOString() ?? null };
     tx.emit({ type: 'webhook_endpoint.disabled', data: { ...presentEndpoint(endpoint), ...told } });
@@ -47,14 +59,34 @@ export async function disable(
   endpoint.enabled = false;
   endpoint.disabledAt = now;
   endpoint.disabledReason = reason;
-  await rowsOf(
+  await em.flush(); // the statement below looks whether it is
+  await failWaiting(em, { ...endpoint, now, limit: failAtOnce });
+}
+
+/** Lets all fail that still waits for an endpoint that is disabled, batch after batch, each a statement of its own. */
+export async function failAllWaiting(
+  { db, clock }: Pick<Deps, 'db' | 'clock'>,
+  { accountId, endpointId }: { accountId: string; endpointId: string },
+): Promise<void> {
+  const batch = { accountId, id: endpointId, limit: failEachTime };
+  while ((await failWaiting(db.orm.em.fork(), { ...batch, now: clock.now() })) === failEachTime);
+}
+
+/** What an attempt under way has leased is left to it. An array is read once, where `in` may be read again for each row. */
+async function failWaiting(
+  em: EntityManager,
+  { accountId, id, now, limit }: { accountId: string; id: string; now: Date; limit: number },
+): Promise<number> {
+  const failed = await rowsOf(
     em,
     sql`
       update webhook_delivery set status = 'FAILED', next_attempt_at = null
-      where account_id = ${endpoint.accountId} and status = 'PENDING' and id in (
-        select id from webhook_delivery
-        where account_id = ${endpoint.accountId} and endpoint_id = ${endpoint.id} and status = 'PENDING'
-          and (leased_until is null or leased_until <= ${now})
-        limit ${failAtOnce})`,
+      where account_id = ${accountId} and status = 'PENDING' and id = any(array(
+        select d.id from webhook_delivery d join webhook_endpoint e on e.account_id = d.account_id and e.id = d.endpoint_id
+        where d.account_id = ${accountId} and d.endpoint_id = ${id} and d.status = 'PENDING' and not e.enabled
+          and (d.leased_until is null or d.leased_until <= ${now})
+        limit ${limit}))
+      returning 1`,
   );
+  return failed.length;
 }

@@ -1,14 +1,17 @@
 /** Attempts that may be under way at once, all told: so many sockets and answers a process can look after with ease. */
 const maxAtOnce = 100;
-/** To one endpoint that answers quickly. Of as many it may hear twice when the process is killed. */
-const maxToFast = 10;
-/** To one that is slow, or of which nothing is known yet. */
-const maxToSlow = 4;
-/** To all that are slow together: however many hang, the others have places left. */
-const maxToAllSlow = 60;
+/** To one endpoint: of those that it may hear twice when the process is killed. */
+const maxToOne = { slow: 4, unknown: 4, fast: 10 };
+/**
+ * To all that are slow together, and to all of which nothing is known: however many hang, the others have places left. When the
+ * slow ones have all theirs, an unknown endpoint shows with a single attempt whether it is another.
+ */
+const maxTogether = { slow: 60, unknown: 20, fast: maxAtOnce };
 const slowMs = 500;
 /** Endpoints remembered while nothing is under way to them. */
 const maxKnown = 10_000;
+
+type Pace = keyof typeof maxToOne;
 
 interface Lane {
   /** When each attempt under way began, the oldest first. */
@@ -22,6 +25,11 @@ export interface Lanes {
   free(): number;
   /** How many more attempts may begin to this endpoint. */
   room(endpointId: string, nowMs: number): number;
+  /** Of what is due, as many as there are places for, in its order; and the endpoints of which something is left. */
+  choose<Due extends { readonly endpointId: string }>(
+    due: readonly Due[],
+    nowMs: number,
+  ): { chosen: Due[]; left: ReadonlySet<string> };
   /** The endpoints to which no more may begin. */
   full(nowMs: number): string[];
   /** Takes a place. Whoever calls what it returns says how long the endpoint took, or undefined when it was not asked. */
@@ -37,27 +45,54 @@ export function createLanes(): Lanes {
   const lanes = new Map<string, Lane>();
   let taken = 0;
 
-  const isSlow = ({ lastMs = 0, running }: Lane, nowMs: number): boolean => {
-    const [oldest = nowMs] = running.values();
-    return lastMs >= slowMs || nowMs - oldest >= slowMs;
+  const paceOf = (lane: Lane | undefined, nowMs: number): Pace => {
+    const [oldest = nowMs] = lane?.running.values() ?? [];
+    if (nowMs - oldest >= slowMs) return 'slow';
+    if (lane?.lastMs === undefined) return 'unknown';
+    return lane.lastMs >= slowMs ? 'slow' : 'fast';
   };
-  const slowOnes = (nowMs: number): [string, Lane][] => [...lanes].filter(([, lane]) => isSlow(lane, nowMs));
-  const takenBySlow = (nowMs: number): number =>
-    slowOnes(nowMs).reduce((sum, [, { running }]) => sum + running.size, 0);
 
-  const roomIn = (lane: Lane | undefined, { nowMs, bySlow }: { nowMs: number; bySlow: number }): number => {
-    if (lane === undefined) return maxToSlow;
-    const slow = isSlow(lane, nowMs);
-    const most = slow || lane.lastMs === undefined ? maxToSlow : maxToFast;
-    return Math.max(0, Math.min(most - lane.running.size, slow ? maxToAllSlow - bySlow : maxAtOnce));
+  /** Counts places down as they are given away, each endpoint's own and those that all of its pace have together. */
+  const places = (nowMs: number) => {
+    const together: Record<Pace, number> = { ...maxTogether };
+    for (const lane of lanes.values()) together[paceOf(lane, nowMs)] -= lane.running.size;
+    // What was unknown and turns out to hang is slow from then on: it must not make room for the next that may.
+    together.unknown += Math.min(0, together.slow);
+    const most = together.slow > 0 ? maxToOne : { ...maxToOne, unknown: 1 };
+    const given = new Map<string, number>();
+    const room = (endpointId: string): number => {
+      const lane = lanes.get(endpointId);
+      const pace = paceOf(lane, nowMs);
+      const own = most[pace] - (lane?.running.size ?? 0) - (given.get(endpointId) ?? 0);
+      return Math.max(0, Math.min(own, together[pace]));
+    };
+    const give = (endpointId: string): void => {
+      given.set(endpointId, (given.get(endpointId) ?? 0) + 1);
+      together[paceOf(lanes.get(endpointId), nowMs)]--;
+    };
+    return { room, give };
   };
 
   return {
     free: () => maxAtOnce - taken,
-    room: (endpointId, nowMs) => roomIn(lanes.get(endpointId), { nowMs, bySlow: takenBySlow(nowMs) }),
+    room: (endpointId, nowMs) => places(nowMs).room(endpointId),
+    choose: (due, nowMs) => {
+      const { room, give } = places(nowMs);
+      const left = new Set<string>();
+      const chosen = due.filter(({ endpointId }) => {
+        if (room(endpointId) > 0) {
+          give(endpointId);
+          return true;
+        }
+        left.add(endpointId);
+        return false;
+      });
+      for (const { endpointId } of chosen.splice(maxAtOnce - taken)) left.add(endpointId);
+      return { chosen, left };
+    },
     full: (nowMs) => {
-      const bySlow = takenBySlow(nowMs);
-      return [...lanes].filter(([, lane]) => roomIn(lane, { nowMs, bySlow }) === 0).map(([id]) => id);
+      const { room } = places(nowMs);
+      return [...lanes.keys()].filter((endpointId) => room(endpointId) === 0);
     },
     enter: (endpointId, nowMs) => {
       const lane = lanes.get(endpointId) ?? { running: new Map(), lastMs: undefined };

@@ -1,4 +1,6 @@
 import { BillingError, invalid, notFound } from '../domain/errors.js';
+import { wantsEvent } from '../domain/eventFilter.js';
+import { eventTypes } from '../domain/events.js';
 import { type Actor, requireScope } from '../platform/actor.js';
 import { type Tx, transact } from '../platform/db.js';
 import type { Deps } from '../platform/deps.js';
@@ -13,6 +15,8 @@ type Needs = Pick<Deps, 'db' | 'clock' | 'pubsub'>;
 
 /** Events of one request; more would hold the endpoint's row for too long. */
 const maxAtOnce = 10_000;
+/** Events of the time that are looked at for those, whatever the endpoint wants of them. */
+const maxRead = 100_000;
 
 /**
  * What `on conflict` or `update` sets on a delivery that is to be sent again, with the same `webhook-id`: its schedule begins
@@ -112,8 +116,15 @@ async function eventsOf(
   await rowsOf(em, sql`select 1 from event_cursor where account_id = ${accountId} for key share`);
   const inTime = sql`event.account_id = ${accountId} and event.occurred_at >= ${from}
     and (${to ?? null}::timestamptz is null or event.occurred_at < ${to ?? null})`;
-  const wanted = sql`cardinality(${endpoint.events}::text[]) = 0 or event.type = any(${endpoint.events}::text[])
-    or split_part(event.type, '.', 1) || '.*' = any(${endpoint.events}::text[])`;
+  if (!onlyFailed) {
+    const read = sql<{
+      n: number;
+    }>`select count(*)::int as n from (select 1 from event where ${inTime} limit ${maxRead + 1}) read`;
+    const [{ n } = { n: 0 }] = await rowsOf(em, read);
+    if (n > maxRead)
+      throw invalid(`Expected a time with at most ${maxRead} events, found more: narrow from and to`, 'from');
+  }
+  const wanted = eventTypes.filter((type) => wantsEvent(endpoint.events, type));
   const rows = await rowsOf(
     em,
     onlyFailed
@@ -122,7 +133,7 @@ async function eventsOf(
           where d.account_id = ${accountId} and d.endpoint_id = ${endpoint.id} and d.status = 'FAILED' and ${inTime}
           order by event.seq limit ${maxAtOnce + 1}`
       : sql<{ id: string }>`
-          select event.id from event where ${inTime} and (${wanted}) order by event.seq limit ${maxAtOnce + 1}`,
+          select event.id from event where ${inTime} and type = any(${wanted}::text[]) order by event.seq limit ${maxAtOnce + 1}`,
   );
   return rows.map(({ id }) => id);
 }

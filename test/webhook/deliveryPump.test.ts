@@ -1,9 +1,10 @@
+import pg from 'pg';
 import { newId } from '../../src/platform/ids.js';
 import { sql } from '../../src/platform/sql.js';
 import { claimDue, readDue } from '../../src/webhook/claimDue.js';
 import { createDeliveryPump, type DeliveryPump } from '../../src/webhook/deliveryPump.js';
 import { createWebhookPoster, type PostOutcome, type WebhookPoster } from '../../src/webhook/postWebhook.js';
-import { settleAttempts } from '../../src/webhook/settleAttempts.js';
+import { type EndedAttempt, endedAttempt, noteFailures, writeOutcomes } from '../../src/webhook/settleAttempts.js';
 import { type Receiver, startReceiver } from '../support/receiver.js';
 import { startWorld, type TestAccount, until, type World } from '../support/world.js';
 
@@ -18,6 +19,12 @@ afterAll(async () => {
   await world.stop();
   await receiver.close();
 });
+
+/** As a pump does it. */
+async function settleAttempts(deps: World['deps'], ended: readonly Omit<EndedAttempt, 'id'>[]): Promise<void> {
+  const counted = await writeOutcomes(deps, ended.map(endedAttempt));
+  await noteFailures(deps, [...counted]);
+}
 
 const pumps: { pump: DeliveryPump; poster: WebhookPoster }[] = [];
 afterEach(async () => {
@@ -123,6 +130,94 @@ test('when many endpoints hang, others are served as soon as that is known', asy
   const other = await register(quick);
   await queue(quick, other, 40);
   await until(async () => (await statuses(quick)).DELIVERED === 40, 'the deliveries of the other');
+});
+
+test('what is queued at one endpoint goes out as fast as that answers, without a hint', async () => {
+  const account = await world.account();
+  const endpoint = await register(account);
+  await queue(account, endpoint, 300);
+  const startedAt = performance.now();
+  startPump();
+  await until(async () => (await statuses(account)).DELIVERED === 300, 'all of the queue');
+  // By the poll alone it would be ten a second.
+  expect(performance.now() - startedAt).toBeLessThan(10_000);
+});
+
+test('however many endpoints hang and however much waits for them, others have places', async () => {
+  const slow = [await world.account(), await world.account()];
+  for (let i = 0; i < 30; i++) {
+    const hanging = await register(slow[i % 2]!);
+    receiver.answers.set(hanging.path, () => 'hang');
+    await queue(slow[i % 2]!, hanging, 20, new Date(world.clock.now().getTime() - 60_000));
+  }
+  const before = receiver.received.length;
+  startPump();
+  await until(() => receiver.received.length >= before + 60, 'the attempts that hang');
+  await new Promise((resolve) => setTimeout(resolve, 2_500)); // polls later it is still so
+  expect(receiver.received.length).toBeLessThanOrEqual(before + 80);
+  const quick = await world.account();
+  const other = await register(quick);
+  await queue(quick, other, 20);
+  const startedAt = performance.now();
+  await until(async () => (await statuses(quick)).DELIVERED === 20, 'the deliveries of the other');
+  expect(performance.now() - startedAt).toBeLessThan(5_000);
+});
+
+test('a row that somebody holds keeps no outcome of others from being written', async () => {
+  const [held, free] = [await world.account(), await world.account()];
+  const endpoints = [await register(held), await register(free)] as const;
+  receiver.answers.set(endpoints[0].path, () => ({ status: 500 }));
+  await queue(held, endpoints[0], 3);
+  await queue(free, endpoints[1], 30);
+  const holder = new pg.Client({ connectionString: world.databaseUrl });
+  await holder.connect();
+  await holder.query('begin');
+  await holder.query('select 1 from webhook_endpoint where id = $1 for update', [endpoints[0].id]);
+  try {
+    startPump();
+    await until(async () => (await statuses(free)).DELIVERED === 30, 'the outcomes of the others');
+    expect(receiver.at(endpoints[1].path)).toHaveLength(30);
+  } finally {
+    await holder.query('rollback');
+    await holder.end();
+  }
+});
+
+test('what an endpoint says at its old address does not disable it at its new one', async () => {
+  const account = await world.account();
+  const endpoint = await register(account);
+  let moved = false;
+  receiver.answers.set(endpoint.path, () => ({ status: 410 }));
+  await queue(account, endpoint, 1);
+  const gone = createWebhookPoster({ allowInsecure: true });
+  const poster: WebhookPoster = {
+    ...gone,
+    post: async (input, signal) => {
+      await world.rows(sql`update webhook_endpoint set url = ${`${receiver.url}/new`} where id = ${endpoint.id}`);
+      moved = true;
+      return gone.post(input, signal);
+    },
+  };
+  const pump = createDeliveryPump({ ...world.deps, poster });
+  pumps.push({ pump, poster });
+  pump.start();
+  await until(async () => (await statuses(account)).FAILED === 1, 'the end of the attempt');
+  const [row] = await world.rows(
+    sql<{ enabled: boolean }>`select enabled from webhook_endpoint where id = ${endpoint.id}`,
+  );
+  expect([moved, row]).toEqual([true, { enabled: true }]);
+});
+
+test('what waits for a disabled endpoint, however much, stands before nobody', async () => {
+  const [ended, other] = [await world.account(), await world.account()];
+  const [gone, alive] = [await register(ended), await register(other)];
+  await queue(ended, gone, 5_000, new Date(world.clock.now().getTime() - 60_000));
+  await world.rows(sql`update webhook_endpoint set enabled = false where id = ${gone.id}`);
+  await queue(other, alive, 20);
+  startPump();
+  await until(async () => (await statuses(other)).DELIVERED === 20, 'the deliveries of the other');
+  await until(async () => (await statuses(ended)).FAILED === 5_000, 'the end of what waits');
+  expect(receiver.at(gone.path)).toEqual([]);
 });
 
 describe('an attempt that outlived its lease', () => {

@@ -104,7 +104,12 @@ export async function proveDelivery(
     await killing;
     await progressOf(receiver, async () => receiver.accepted() >= events && (await pending(world)) === 0);
   } catch (error) {
-    violations.push((error as Error).message);
+    violations.push((error as Error).message, ...(await stateOf(world)));
+    const { exitCode, signalCode } = worker.process;
+    violations.push(
+      `the worker ${exitCode === null && signalCode === null ? 'lives' : `ended: ${exitCode ?? signalCode}`}`,
+    );
+    violations.push(`it printed: ${(worker.stdout() + worker.stderr()).slice(-2_000)}`);
   }
   const seconds = secondsSince();
   clearInterval(telling);
@@ -230,6 +235,20 @@ async function pending({ rows }: ProcessWorld): Promise<number> {
       select (select count(*)::int from webhook_delivery where status = 'PENDING') + (select count(*)::int from outbox) as n`,
   );
   return row!.n;
+}
+
+/** What the database has of those that did not arrive: their rows, or that there are none. */
+async function stateOf({ rows }: ProcessWorld): Promise<string[]> {
+  const found = {
+    'not delivered': await rows(sql`
+      select d.*, (select json_agg(a order by a.id) from webhook_attempt a where a.account_id = d.account_id and a.delivery_id = d.id) as log
+      from webhook_delivery d where status <> 'DELIVERED' limit 5`),
+    'without a delivery': await rows(sql`
+      select e.account_id, e.id, e.seq, e.occurred_at from event e where not exists (
+        select 1 from webhook_delivery d where d.account_id = e.account_id and d.event_id = e.id) limit 5`),
+    'in the outbox': await rows(sql`select * from outbox limit 5`),
+  };
+  return Object.entries(found).map(([what, of]) => `${what}: ${JSON.stringify(of)}`);
 }
 
 /** The log against the receiver's books. */
