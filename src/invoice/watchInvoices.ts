@@ -1,11 +1,14 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Deps } from '../platform/deps.js';
-import { requireKept } from '../platform/eventLog.js';
+import { lastSeq, requireKept } from '../platform/eventLog.js';
 import { uuidOf } from '../platform/ids.js';
 import { type LiveSource, stateSource } from '../platform/liveSource.js';
 import { rowsOf, sql } from '../platform/sql.js';
 import type { Invoice } from './invoice.entity.js';
 import { invoicesByIds, listInvoices } from './invoices.js';
+
+/** Events that one statement looks through: a long log is read in parts, each well within a statement's time. */
+const readAtOnce = 5_000n;
 
 /**
  * The account's invoices as they are now: first the newest (with `after`, the cursor of an event: each that has changed since),
@@ -32,7 +35,7 @@ export const watchedInvoices = (
         await following;
       };
     },
-    read: async (id) => (await invoicesByIds(db.orm.em.fork(), accountId, [id])).get(id),
+    read: (ids) => invoicesByIds(db.orm.em.fork(), accountId, ids),
   });
 
 async function newestInvoice(em: EntityManager, accountId: string): Promise<string[]> {
@@ -46,15 +49,23 @@ async function changedSince(
   { accountId, after }: { accountId: string; after: bigint },
 ): Promise<string[]> {
   await requireKept(em, { accountId, after });
-  const rows = await rowsOf(
-    em,
-    sql<{ id: string }>`
-      select id from (
-        select case when type like 'invoice.%' then data->>'id' else data->>'invoice_id' end as id, seq
-        from event where account_id = ${accountId} and seq > ${after}) spoken_of
-      where id is not null group by id order by max(seq)`,
-  );
-  return rows.flatMap(({ id }) => uuidOf('invoice', id) ?? []);
+  const last = await lastSeq(em, accountId);
+  const changed = new Set<string>();
+  for (let from = after; from < last; from += readAtOnce) {
+    const rows = await rowsOf(
+      em,
+      sql<{ id: string }>`
+        select id from (
+          select case when type like 'invoice.%' then data->>'id' else data->>'invoice_id' end as id, seq
+          from event where account_id = ${accountId} and seq > ${from} and seq <= ${from + readAtOnce}) spoken_of
+        where id is not null group by id order by max(seq)`,
+    );
+    for (const id of rows.flatMap((row) => uuidOf('invoice', row.id) ?? [])) {
+      changed.delete(id); // and behind the others again
+      changed.add(id);
+    }
+  }
+  return [...changed];
 }
 
 /** The invoice an event is about, or belongs to, as a credit note does. */

@@ -17,8 +17,8 @@ export interface StateSource<State = unknown> {
   first(): Promise<readonly string[]>;
   /** Calls `changed` with the keys of objects that may have changed, too often rather than too seldom. Returns its end. */
   watch(changed: (keys: readonly string[]) => void): Promise<() => unknown>;
-  /** Undefined: there is no such object, so that nothing is told. */
-  read(key: string): Promise<State | undefined>;
+  /** By their keys; of one that is not there nothing is told. */
+  read(keys: readonly string[]): Promise<ReadonlyMap<string, State>>;
   /** Equal fingerprints: nothing to tell. Without it every change that is announced is told. */
   fingerprint?(state: State): string;
 }
@@ -34,8 +34,13 @@ export const stateSource = <State>(source: Omit<StateSource<State>, 'kind'>): Li
 });
 
 /** One object of an account, whose changes are announced on topics of their own; a gap in the hints is a reason to look. */
-export const hintedBy = (pubsub: PubSub, topics: readonly string[]): Pick<StateSource, 'first' | 'watch'> => ({
+export const hintedBy = <State>(
+  pubsub: PubSub,
+  topics: readonly string[],
+  read: () => Promise<State>,
+): Pick<StateSource<State>, 'first' | 'watch' | 'read'> => ({
   first: async () => [theOnly],
+  read: async () => new Map([[theOnly, await read()]]),
   watch: async (changed) => {
     const hint = (): void => changed([theOnly]);
     const leave = [...topics.map((topic) => pubsub.subscribe(topic, hint)), pubsub.onGap(hint)];

@@ -5,8 +5,10 @@ import type { Logger } from './log.js';
 /** At most ten tellings of an object a second; in between only the newest counts. */
 const minIntervalMs = 100;
 const retryMs = 1_000;
-/** Of what somebody is told first, at once: a long list never keeps the others waiting for their news. */
+/** Of what somebody is told first, at once: after so many the others have their turn. */
 const firstAtOnce = 200;
+/** Objects that are read at once, and told before the next are read. */
+const readAtOnce = 50;
 
 interface Member {
   readonly subscriber: Subscriber;
@@ -79,9 +81,9 @@ export class StateGroup<State> implements LiveGroup<StateSource<State>> {
       const changed = this.#changed;
       this.#changed = new Set();
       const first = this.#takeFirst();
-      for (const key of new Set([...changed, ...first.keys()])) {
-        await this.#tell(key, { changed: changed.has(key), first: first.get(key) ?? [] });
-      }
+      const keys = [...new Set([...changed, ...first.keys()])];
+      for (let i = 0; i < keys.length; i += readAtOnce)
+        await this.#tell(keys.slice(i, i + readAtOnce), { changed, first });
       const waits = [...this.#members].some((member) => member.ready && member.first.size > 0);
       await (changed.size > 0 || first.size > 0 || waits ? this.#pause(minIntervalMs) : woken);
     }
@@ -102,21 +104,28 @@ export class StateGroup<State> implements LiveGroup<StateSource<State>> {
     return taken;
   }
 
-  async #tell(key: string, { changed, first }: { changed: boolean; first: readonly Member[] }): Promise<void> {
+  async #tell(
+    keys: readonly string[],
+    { changed, first }: { changed: ReadonlySet<string>; first: ReadonlyMap<string, readonly Member[]> },
+  ): Promise<void> {
     try {
       // Whoever comes while it is read gets a state of its own: what is told first is never older than the asking.
       const present = new Set([...this.#members].filter((member) => member.ready));
-      const state = await this.#reading(() => this.source.read(key));
-      if (state === undefined) return;
-      const print = this.source.fingerprint?.(state);
-      const isNews = print === undefined ? changed : print !== this.#told.get(key);
-      if (print !== undefined) this.#told.set(key, print);
-      if (!isNews && first.length === 0) return;
-      const payload = await this.render(state);
-      for (const member of isNews ? this.#members : first) {
-        if (member.left) continue;
-        if (present.has(member)) member.subscriber.send(payload);
-        else member.first.add(key);
+      const states = await this.#reading(() => this.source.read(keys));
+      for (const key of keys) {
+        const state = states?.get(key);
+        if (state === undefined) continue;
+        const print = this.source.fingerprint?.(state);
+        const isNews = print === undefined ? changed.has(key) : print !== this.#told.get(key);
+        if (print !== undefined) this.#told.set(key, print);
+        const asked = first.get(key) ?? [];
+        if (!isNews && asked.length === 0) continue;
+        const payload = await this.render(state);
+        for (const member of isNews ? this.#members : asked) {
+          if (member.left) continue;
+          if (present.has(member)) member.subscriber.send(payload);
+          else member.first.add(key);
+        }
       }
     } catch (error) {
       for (const { subscriber } of [...this.#members]) subscriber.fail(error);

@@ -190,8 +190,9 @@ export class UsageResolver {
     subscribe: ({ context: { deps, actor } }: { context: Context }) => {
       requireScope(actor, 'usage:read');
       return stateSource({
-        ...hintedBy(deps.pubsub, [usageTopic(actor.accountId)]),
-        read: () => usageSummary(deps.db.orm.em.fork(), { accountId: actor.accountId, clock: deps.clock }),
+        ...hintedBy(deps.pubsub, [usageTopic(actor.accountId)], () =>
+          usageSummary(deps.db.orm.em.fork(), { accountId: actor.accountId, clock: deps.clock }),
+        ),
         fingerprint: (summary) =>
           [
             summary.watermark,

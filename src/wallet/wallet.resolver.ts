@@ -263,8 +263,9 @@ export class WalletResolver {
     subscribe: ({ context: { deps, actor } }: { context: Context }) => {
       requireScope(actor, 'wallet:read');
       return stateSource({
-        ...hintedBy(deps.pubsub, [eventsTopic(actor.accountId), usageTopic(actor.accountId)]),
-        read: () => walletView(deps, deps.db.orm.em.fork(), actor.accountId),
+        ...hintedBy(deps.pubsub, [eventsTopic(actor.accountId), usageTopic(actor.accountId)], () =>
+          walletView(deps, deps.db.orm.em.fork(), actor.accountId),
+        ),
         fingerprint: ({ wallet, balanceMinor, heldMinor, availableMinor }) =>
           [
             balanceMinor,

@@ -1,5 +1,6 @@
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { TestAccount, World } from './world.js';
 
 export interface Received {
   path: string;
@@ -7,6 +8,14 @@ export interface Received {
   body: string;
   /** Milliseconds of the wall. */
   at: number;
+}
+
+/** An endpoint of an account at a path of its own. */
+export interface Registered {
+  /** The public id. */
+  id: string;
+  path: string;
+  secret: string;
 }
 
 export type Answered = 'hang' | { status: number; headers?: Record<string, string>; body?: string; afterMs?: number };
@@ -18,6 +27,12 @@ export interface Receiver {
   readonly answers: Map<string, () => Answered>;
   /** What came to one path. */
   at(path: string): Received[];
+  /** Registers a new path of it through REST. */
+  register(
+    world: Pick<World, 'rest'>,
+    account: Pick<TestAccount, 'token'>,
+    events?: readonly string[],
+  ): Promise<Registered>;
   close(): Promise<void>;
 }
 
@@ -42,11 +57,18 @@ export async function startReceiver(): Promise<Receiver> {
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  let paths = 0;
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url,
     received,
     answers,
     at: (path) => received.filter((one) => one.path === path),
+    register: async (world, { token }, events = []) => {
+      const path = `/hook-${++paths}`;
+      const { body } = await world.rest(token, 'POST', '/webhooks', { url: url + path, events });
+      return { id: body.id, path, secret: body.secret };
+    },
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

@@ -27,16 +27,8 @@ afterAll(async () => {
   await receiver.close();
 });
 
-let paths = 0;
-async function register(
-  account: TestAccount,
-  events: string[] = [],
-  on: World = world,
-): Promise<{ id: string; path: string; secret: string }> {
-  const path = `/hook-${++paths}`;
-  const { body } = await on.rest(account.token, 'POST', '/webhooks', { url: receiver.url + path, events });
-  return { id: body.id, path, secret: body.secret };
-}
+const register = (account: TestAccount, events: string[] = [], on: World = world) =>
+  receiver.register(on, account, events);
 
 const change = (account: TestAccount, enabled: boolean, on: World = world) =>
   on.rest(account.token, 'PUT', '/wallet/auto-recharge', { enabled, threshold: 1, amount: 5 });

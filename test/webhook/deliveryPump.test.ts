@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { newId } from '../../src/platform/ids.js';
+import { newId, uuidOf } from '../../src/platform/ids.js';
 import { sql } from '../../src/platform/sql.js';
 import { claimDue, readDue } from '../../src/webhook/claimDue.js';
 import { createDeliveryPump, type DeliveryPump } from '../../src/webhook/deliveryPump.js';
@@ -42,14 +42,10 @@ function startPump(): void {
   pump.start();
 }
 
-let paths = 0;
+/** With the uuid of the endpoint. */
 async function register(account: TestAccount): Promise<{ id: string; path: string }> {
-  const path = `/hook-${++paths}`;
-  await world.rest(account.token, 'POST', '/webhooks', { url: receiver.url + path });
-  const [row] = await world.rows(
-    sql<{ id: string }>`select id from webhook_endpoint where url = ${receiver.url + path}`,
-  );
-  return { id: row!.id, path };
+  const { id, path } = await receiver.register(world, account);
+  return { id: uuidOf('webhookEndpoint', id)!, path };
 }
 
 /** Events of the log with a delivery each, due since then. */

@@ -16,12 +16,7 @@ afterAll(async () => {
 afterEach(() => world.clock.set(new Date()));
 
 const hour = 3_600_000;
-let paths = 0;
-async function register(account: TestAccount, events: string[] = []) {
-  const path = `/hook-${++paths}`;
-  const { body } = await world.rest(account.token, 'POST', '/webhooks', { url: receiver.url + path, events });
-  return { id: String(body.id), path, secret: String(body.secret) };
-}
+const register = (account: TestAccount, events: string[] = []) => receiver.register(world, account, events);
 const change = (account: TestAccount) =>
   world.rest(account.token, 'PUT', '/wallet/auto-recharge', { enabled: false, threshold: 1, amount: 5 });
 const update = (account: TestAccount, id: string, body: object) =>
@@ -102,7 +97,7 @@ describe('an update', () => {
   test('moves the endpoint and changes what it gets; what is left out stays', async () => {
     const account = await world.account();
     const { id, path } = await register(account);
-    const next = `/hook-${++paths}`;
+    const next = '/moved';
     expect((await update(account, id, { url: receiver.url + next })).body).toMatchObject({
       url: receiver.url + next,
       events: [],

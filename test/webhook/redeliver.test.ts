@@ -13,12 +13,7 @@ afterAll(async () => {
   await receiver.close();
 });
 
-let paths = 0;
-async function register(account: TestAccount, events: string[] = []): Promise<{ id: string; path: string }> {
-  const path = `/hook-${++paths}`;
-  const { body } = await world.rest(account.token, 'POST', '/webhooks', { url: receiver.url + path, events });
-  return { id: body.id, path };
-}
+const register = (account: TestAccount, events: string[] = []) => receiver.register(world, account, events);
 const change = (account: TestAccount) =>
   world.rest(account.token, 'PUT', '/wallet/auto-recharge', { enabled: false, threshold: 1, amount: 5 });
 const addCard = (account: TestAccount) =>

@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { type PubSub, pubSubOver } from './pubsub.js';
+import { type PubSub, type PubSubOptions, pubSubOver } from './pubsub.js';
 
 const channel = 'billing_hint';
 
@@ -7,15 +7,7 @@ const channel = 'billing_hint';
  * PostgreSQL LISTEN/NOTIFY on one connection of its own. Notifications are sent outside billing transactions, because
  * NOTIFY inside one takes a lock that serialises every commit of the database.
  */
-export function createPostgresPubSub({
-  url,
-  onError,
-  checkMs,
-}: {
-  url: string;
-  onError: (error: Error) => void;
-  checkMs?: number;
-}): PubSub {
+export function createPostgresPubSub({ url, onError, checkMs }: PubSubOptions): PubSub {
   return pubSubOver(
     ({ receive, opened }) => {
       let client: pg.Client | undefined;
@@ -65,6 +57,6 @@ export function createPostgresPubSub({
         },
       };
     },
-    { onError, ...(checkMs === undefined ? {} : { everyMs: checkMs }) },
+    { onError, checkMs },
   );
 }

@@ -55,7 +55,15 @@ export interface WireEnd {
 
 const maxWaiting = 10_000;
 const maxGoodbyeMs = 1_000;
-const checkMs = 10_000;
+const usualCheckMs = 10_000;
+
+/** How an implementation is opened. */
+export interface PubSubOptions {
+  readonly url: string;
+  readonly onError: (error: Error) => void;
+  /** How often the wire is tried with a hint to ourselves (milliseconds). */
+  readonly checkMs?: number | undefined;
+}
 
 /**
  * Publish and subscribe over a wire: hints go out in batches, one in flight, and wait while there is no connection. Now and then
@@ -63,7 +71,7 @@ const checkMs = 10_000;
  */
 export function pubSubOver(
   connect: (end: WireEnd) => Wire,
-  { onError, everyMs = checkMs }: { onError: (error: Error) => void; everyMs?: number },
+  { onError, checkMs = usualCheckMs }: Omit<PubSubOptions, 'url'>,
 ): PubSub {
   const origin = randomUUID();
   const local = new LocalListeners();
@@ -122,7 +130,7 @@ export function pubSubOver(
     if (!isHeard) return wire.cut();
     isHeard = false;
     send();
-  }, everyMs).unref();
+  }, checkMs).unref();
 
   const close = async (): Promise<void> => {
     clearInterval(check);

@@ -1,5 +1,5 @@
 import { Redis, type RedisOptions } from 'ioredis';
-import { type PubSub, pubSubOver } from './pubsub.js';
+import { type PubSub, type PubSubOptions, pubSubOver } from './pubsub.js';
 
 const channel = 'billing_hint';
 /** How often whoever lives by hints is told to look while Redis is away. PostgreSQL, which they look into, may well be there. */
@@ -21,15 +21,7 @@ const options: RedisOptions = {
  * Redis PUBLISH and SUBSCRIBE, for many processes: the database then has no part in their hints. Two connections, since one
  * that listens can't speak. While Redis is away everything goes on by polling.
  */
-export function createRedisPubSub({
-  url,
-  onError,
-  checkMs,
-}: {
-  url: string;
-  onError: (error: Error) => void;
-  checkMs?: number;
-}): PubSub {
+export function createRedisPubSub({ url, onError, checkMs }: PubSubOptions): PubSub {
   const { host } = new URL(url);
   /** Said once for each outage. An error of ioredis holds the command that failed, with AUTH the password: only its words go on. */
   let isTold = false;
@@ -89,6 +81,6 @@ export function createRedisPubSub({
         },
       };
     },
-    { onError: tell, ...(checkMs === undefined ? {} : { everyMs: checkMs }) },
+    { onError: tell, checkMs },
   );
 }
